@@ -1,0 +1,36 @@
+/*
+ * account.h
+ *		An account: what SERVER and USER MAPPING say, ready for use.
+ */
+#ifndef BS_ACCOUNT_H
+#define BS_ACCOUNT_H
+
+#include "provider.h"
+
+typedef struct BsAccount
+{
+	const char *server;			/* the server's name */
+	BsService	service;
+	const char *ca_file;		/* NULL = the system's certificates */
+	bool		allow_http;
+	bool		direct;			/* on this machine: never through a proxy */
+	int			timeout;		/* ms, for one exchange */
+	int			retries;		/* of a direct call */
+	int			confirm_timeout;	/* ms */
+	int			max_in_flight;
+	int64		send_interval;	/* µs between two requests; 0 = no limit */
+	int64		next_send;		/* when the next request may be sent */
+
+	/* account.c's own */
+	MemoryContext context;		/* holds all of the above */
+	int			own_timeout;	/* the server's option; 0 = not set */
+	int			own_max_in_flight;	/* likewise */
+	int			pins;			/* users of this very copy */
+	bool		cached;			/* in the cache, to be kept when unpinned */
+	MemoryContextCallback wipe;
+} BsAccount;
+
+extern BsAccount *bs_account_get(const char *server, Oid role);
+extern void bs_account_release(BsAccount *account);
+
+#endif							/* BS_ACCOUNT_H */

@@ -1,0 +1,296 @@
+/*
+ * answer.c
+ *		A provider's answer, looked into: what it says, in a safe form.
+ *
+ * Answers are hostile.  What is passed on of one is valid UTF-8, has no
+ * control characters in messages, no secrets, and a bounded length.
+ *
+ * Needs no server: it is built into the fuzz targets as well.
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include <time.h>
+
+#include "answer.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+
+/* Longest provider's message that is passed on, in bytes. */
+#define MAX_MESSAGE		300
+
+/* ----------------------------------------------------------------
+ * Text
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Returns bytes as valid UTF-8: what is not, and NUL and (if "visible")
+ * control characters, are shown as \xNN.  With "limit" > 0, ends with an
+ * ellipsis before that many bytes are passed.
+ */
+static char *
+clean_text(const char *bytes, size_t length, size_t limit, bool visible)
+{
+	const unsigned char *p = (const unsigned char *) bytes;
+	const unsigned char *end = p + length;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	while (p < end)
+	{
+		int			size = pg_utf_mblen(p);
+
+		if (limit > 0 && buf.len >= (int) limit)
+		{
+			appendStringInfoString(&buf, "...");
+			break;
+		}
+		if (size > end - p || !pg_utf8_islegal(p, size) || *p == '\0' ||
+			(visible && (*p < ' ' || *p == 0x7f)))
+		{
+			appendStringInfo(&buf, "\\x%02x", *p);
+			p++;
+			continue;
+		}
+		appendBinaryStringInfo(&buf, (const char *) p, size);
+		p += size;
+	}
+	return buf.data;
+}
+
+/*
+ * Parses digits of exactly "width" characters; moves *text behind them.
+ */
+static bool
+parse_digits(const char **text, int width, int *value)
+{
+	*value = 0;
+	for (int i = 0; i < width; i++, (*text)++)
+	{
+		if (!isdigit((unsigned char) **text))
+			return false;
+		*value = *value * 10 + (**text - '0');
+	}
+	return true;
+}
+
+/*
+ * Returns the UTC offset at the end of an RFC 3339 time in seconds; sets
+ * *valid.
+ */
+static int
+parse_offset(const char *text, bool *valid)
+{
+	int			sign = *text == '-' ? -1 : 1;
+	int			hours;
+	int			minutes;
+
+	if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
+	{
+		*valid = true;
+		return 0;
+	}
+	*valid = (*text == '+' || *text == '-');
+	text++;
+	*valid = *valid && parse_digits(&text, 2, &hours) && *text++ == ':' &&
+		parse_digits(&text, 2, &minutes) && *text == '\0';
+	return *valid ? sign * (hours * 3600 + minutes * 60) : 0;
+}
+
+/*
+ * Returns an RFC 3339 time as microseconds since 1970, or 0 if it is none.
+ */
+int64
+bs_answer_time(const char *text)
+{
+	struct tm	tm = {0};
+	int			year;
+	int			month;
+	int64		fraction = 0;
+	int64		unit = 1000000;
+	bool		valid;
+	int			offset;
+
+	if (!parse_digits(&text, 4, &year) || *text++ != '-' ||
+		!parse_digits(&text, 2, &month) || *text++ != '-' ||
+		!parse_digits(&text, 2, &tm.tm_mday) ||
+		pg_ascii_tolower((unsigned char) *text++) != 't' ||
+		!parse_digits(&text, 2, &tm.tm_hour) || *text++ != ':' ||
+		!parse_digits(&text, 2, &tm.tm_min) || *text++ != ':' ||
+		!parse_digits(&text, 2, &tm.tm_sec))
+		return 0;
+	if (year < 1970 || month < 1 || month > 12 || tm.tm_mday < 1 ||
+		tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
+		tm.tm_sec > 60)
+		return 0;
+	if (*text == '.')
+	{
+		for (text++; isdigit((unsigned char) *text); text++)
+		{
+			unit /= 10;
+			fraction += unit * (*text - '0');
+		}
+	}
+	offset = parse_offset(text, &valid);
+	if (!valid)
+		return 0;
+	tm.tm_year = year - 1900;
+	tm.tm_mon = month - 1;
+	return ((int64) timegm(&tm) - offset) * 1000000 + fraction;
+}
+
+/* ----------------------------------------------------------------
+ * Looking into the body
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Is the body a page for people, whatever its Content-Type says?
+ */
+static bool
+is_html(const HttpReply *http)
+{
+	const char *p = http->body;
+
+	if (http->length == 0)
+		return false;
+	if (http->content_type != NULL &&
+		pg_strncasecmp(http->content_type, "text/html", 9) == 0)
+		return true;
+	while (isspace((unsigned char) *p))
+		p++;
+	return pg_strncasecmp(p, "<!doctype html", 14) == 0 ||
+		pg_strncasecmp(p, "<html", 5) == 0;
+}
+
+/*
+ * Returns what the provider says in words, not yet safe to show, or NULL.
+ */
+static char *
+find_message(const BsAnswer *answer)
+{
+	static const char *const paths[] = {
+		"message", "error.message", "value.message", "detail", "detail.0.msg",
+		"error", "errors.0.message", "title"
+	};
+	const char *body = answer->http->body;
+
+	if (answer->html || answer->http->length == 0)
+		return NULL;
+	if (answer->json == NULL)
+		return clean_text(body, answer->http->length, 0, true);
+	for (int i = 0; i < (int) lengthof(paths); i++)
+	{
+		char	   *word = bs_json_word(answer->json, paths[i]);
+
+		if (word != NULL && *word != '\0')
+			return clean_text(word, strlen(word), 0, true);
+	}
+	return NULL;
+}
+
+/*
+ * Looks into a reply, in the current memory context.
+ */
+void
+bs_answer_read(const BsService *service, const HttpReply *http,
+			   BsAnswer *answer)
+{
+	memset(answer, 0, sizeof(*answer));
+	answer->http = http;
+	answer->html = is_html(http);
+	if (!answer->html && http->length > 0)
+		answer->json = bs_json_parse(http->body, http->length,
+									 &answer->not_json);
+	else
+		answer->not_json = "it is empty";
+	answer->message = find_message(answer);
+	if (answer->json != NULL && service->field[BS_STATUS_FIELD] != NULL &&
+		http->status >= 200 && http->status < 300)
+		answer->status = bs_json_word(answer->json,
+									  service->field[BS_STATUS_FIELD]);
+}
+
+/*
+ * Does a 404 speak of the path rather than of the session?  These are the
+ * words of the routers in front of which the providers' code runs, and of
+ * WebDriver for a path it does not know.
+ */
+static bool
+is_router_error(const BsAnswer *answer)
+{
+	static const char *const starts[] = {
+		"Route ", "Cannot DELETE ", "Cannot POST ", "Cannot PUT ",
+		"Cannot PATCH ", "Cannot GET ", "No matching HTTP route",
+		"404 page not found", "no Route matched"
+	};
+	char	   *error;
+
+	if (answer->message == NULL)
+		return false;
+	for (int i = 0; i < (int) lengthof(starts); i++)
+	{
+		if (strncmp(answer->message, starts[i], strlen(starts[i])) == 0)
+			return true;
+	}
+	if (answer->json == NULL)
+		return false;
+	/* FastAPI's own 404 says just this; a session's says more. */
+	error = bs_json_word(answer->json, "detail");
+	if (error != NULL && strcmp(error, "Not Found") == 0)
+		return true;
+	error = bs_json_word(answer->json, "value.error");
+	return error != NULL && (strcmp(error, "unknown command") == 0 ||
+							 strcmp(error, "unknown method") == 0);
+}
+
+/*
+ * Does the reply say that this very session is gone?
+ */
+bool
+bs_answer_is_gone(const BsService *service, const BsAnswer *answer)
+{
+	const char *match = service->field[BS_GONE_MATCH];
+	const char *format = service->field[BS_REPLY];
+
+	if (answer->html || is_router_error(answer))
+		return false;
+	if (match != NULL)
+		return strstr(answer->http->body, match) != NULL;
+	return answer->json != NULL || strcmp(format, "any") == 0;
+}
+
+/*
+ * Returns text fit for a message: without secrets or control characters, and
+ * not too long.  NULL stays NULL.
+ */
+char *
+bs_answer_showable(const BsSecrets *secrets, const char *text)
+{
+	char	   *clean;
+
+	if (text == NULL)
+		return NULL;
+	clean = bs_redact(secrets, text);
+	return clean_text(clean, strlen(clean), MAX_MESSAGE, true);
+}
+
+/*
+ * Returns the body as JSON without secrets, or NULL if there is none.
+ */
+char *
+bs_answer_keep(const BsSecrets *secrets, const BsAnswer *answer)
+{
+	char	   *text;
+
+	if (answer->http->length == 0)
+		return NULL;
+	if (answer->json != NULL)
+		return bs_json_print(answer->json, secrets);
+	text = clean_text(answer->http->body, answer->http->length, 0, false);
+	return bs_json_quote(bs_redact(secrets, text));
+}

@@ -1,0 +1,30 @@
+/*
+ * answer.h
+ *		A provider's answer, looked into: what it says, in a safe form.
+ */
+#ifndef BS_ANSWER_H
+#define BS_ANSWER_H
+
+#include "http.h"
+#include "json.h"
+#include "provider.h"
+
+typedef struct BsAnswer
+{
+	const HttpReply *http;
+	BsJson	   *json;			/* NULL if the body is not JSON */
+	const char *not_json;		/* why it is not; NULL if it is */
+	bool		html;
+	char	   *message;		/* what the provider says, or NULL */
+	char	   *status;			/* its word for the session's state, or NULL */
+} BsAnswer;
+
+extern void bs_answer_read(const BsService *service, const HttpReply *http,
+						   BsAnswer *answer);
+extern bool bs_answer_is_gone(const BsService *service,
+							  const BsAnswer *answer);
+extern int64 bs_answer_time(const char *text);
+extern char *bs_answer_showable(const BsSecrets *secrets, const char *text);
+extern char *bs_answer_keep(const BsSecrets *secrets, const BsAnswer *answer);
+
+#endif							/* BS_ANSWER_H */

@@ -1,0 +1,434 @@
+/*
+ * exchange.c
+ *		Ending a session, from the first request to the outcome.
+ *
+ * An exchange asks the provider to end one session and follows up as the
+ * answers demand: it retries passing failures, reads a session whose end was
+ * only accepted until it is over, and settles an ambiguous refusal by a read.
+ * Any number of exchanges go on at once; one that has to wait (for a retry,
+ * for the next read, for its turn under max_rate) sits in a heap ordered by
+ * time and occupies no connection.
+ *
+ * Each exchange has a memory context of its own, so thousands of them in a
+ * row need no more memory than those that are under way.
+ *
+ * What the provider does is a result.  Errors are interrupts and want of
+ * memory; after one the caller calls bs_exchange_abort().
+ */
+#include "postgres.h"
+
+#include "clock.h"
+#include "common/pg_prng.h"
+#include "exchange.h"
+#include "lib/ilist.h"
+#include "lib/pairingheap.h"
+#include "reply.h"
+#include "settings.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Back-off of retries, as the providers' own clients have it. */
+#define RETRY_DELAY_FIRST	(BS_US_PER_S / 2)
+#define RETRY_DELAY_MAX		(8 * BS_US_PER_S)
+#define RETRY_JITTER		0.25
+
+/* Pauses before the reads that confirm an end; the last one is repeated. */
+static const int confirm_pauses[] = {100, 250, 500, 1000};	/* ms */
+
+typedef enum Turn
+{
+	SEND_WHEN_ALLOWED,			/* due: take a place under max_rate */
+	SEND_NOW					/* its place has come */
+} Turn;
+
+struct BsExchange
+{
+	pairingheap_node heap_node; /* in waiting, ordered by due */
+	dlist_node	node;			/* in all, until it is fetched */
+	dlist_node	finished_node;	/* in finished */
+	MemoryContext context;
+	BsAccount  *account;
+	BsSessionId id;
+	BsSecrets	own_secrets;	/* with the token of a stop URL */
+	const BsSecrets *secrets;	/* the account's, or own_secrets */
+	int			number;			/* the caller's */
+	BsQuestion	question;		/* what is asked, or will be when due */
+	Turn		turn;
+	int64		due;			/* when to go on, if waiting */
+	int64		began;			/* when the first request was sent */
+	int64		deadline;		/* of the call, without confirming */
+	int64		confirm_deadline;	/* 0 until the end was accepted */
+	int			reads;			/* confirming reads made */
+	HttpRequest request;
+	BsResult	result;
+};
+
+static int	compare_due(const pairingheap_node *a, const pairingheap_node *b,
+						void *arg);
+
+static pairingheap waiting = {.ph_compare = compare_due};
+static dlist_head all = DLIST_STATIC_INIT(all);
+static dlist_head finished = DLIST_STATIC_INIT(finished);
+
+/*
+ * Orders the heap: its first is the largest, which is to be the earliest.
+ */
+static int
+compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	int64		due_a = pairingheap_const_container(BsExchange, heap_node,
+													a)->due;
+	int64		due_b = pairingheap_const_container(BsExchange, heap_node,
+													b)->due;
+
+	(void) arg;
+	return due_a < due_b ? 1 : due_a > due_b ? -1 : 0;
+}
+
+static void
+wait_until(BsExchange *exchange, int64 due)
+{
+	exchange->due = due;
+	pairingheap_add(&waiting, &exchange->heap_node);
+}
+
+/*
+ * Sends the request that the question needs, now or when max_rate allows it.
+ */
+static void
+send_request(BsExchange *exchange)
+{
+	BsAccount  *account = exchange->account;
+	int64		now = bs_clock_now();
+	int64		timeout = account->timeout * BS_US_PER_MS;
+	HttpRequest *request = &exchange->request;
+	MemoryContext old;
+
+	if (exchange->turn == SEND_WHEN_ALLOWED && account->send_interval > 0)
+	{
+		int64		place = Max(account->next_send, now);
+
+		account->next_send = place + account->send_interval;
+		exchange->turn = SEND_NOW;
+		if (place > now)
+		{
+			wait_until(exchange, place);
+			return;
+		}
+	}
+	exchange->turn = SEND_WHEN_ALLOWED;
+
+	if (exchange->result.attempts == 0)
+	{
+		exchange->began = now;
+		exchange->deadline = now + timeout * (account->retries + 1);
+	}
+	if (exchange->question == BS_Q_END)
+		exchange->result.attempts++;
+	old = MemoryContextSwitchTo(exchange->context);
+	bs_request_build(&account->service, &exchange->id,
+					 exchange->question == BS_Q_END ? BS_ASK_END :
+					 BS_ASK_STATUS, request);
+	MemoryContextSwitchTo(old);
+	request->ca_file = account->ca_file;
+	request->allow_http = account->allow_http;
+	request->direct = account->direct;
+	request->max_body = (size_t) browser_session_max_response_size * 1024;
+	request->timeout = exchange->question == BS_Q_CONFIRM ?
+		Min(timeout, exchange->confirm_deadline - now) :
+		Min(timeout, exchange->deadline - now);
+	bs_http_start(request, exchange);
+}
+
+/*
+ * The outcome stands.
+ */
+static void
+finish(BsExchange *exchange)
+{
+	BsResult   *result = &exchange->result;
+
+	result->elapsed = bs_clock_now() - exchange->began;
+	if (!bs_outcome_done(result->outcome))
+		result->ended_at = 0;
+	else if (result->ended_at == 0)
+		result->ended_at = GetCurrentTimestamp() +
+			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	dlist_push_tail(&finished, &exchange->finished_node);
+}
+
+/*
+ * Goes on after the end was accepted: reads the session again, if that is
+ * possible and there is time.
+ */
+static void
+confirm(BsExchange *exchange)
+{
+	BsAccount  *account = exchange->account;
+	int64		now = bs_clock_now();
+	int64		due;
+	int			i = Min(exchange->reads, (int) lengthof(confirm_pauses) - 1);
+
+	if (exchange->confirm_deadline == 0)
+		exchange->confirm_deadline = now +
+			account->confirm_timeout * BS_US_PER_MS;
+	due = now + confirm_pauses[i] * BS_US_PER_MS;
+	exchange->result.outcome = BS_REQUESTED;
+	if (account->service.field[BS_CONFIRM_PATH] == NULL ||
+		due >= exchange->confirm_deadline)
+	{
+		finish(exchange);
+		return;
+	}
+	exchange->reads++;
+	exchange->question = BS_Q_CONFIRM;
+	wait_until(exchange, due);
+}
+
+/*
+ * Returns when to try again after a passing failure, or BS_NEVER if it is
+ * not worth it: no retry is left, or the time the provider asks for is past
+ * the call's deadline.
+ */
+static int64
+next_retry(const BsExchange *exchange, const HttpReply *reply)
+{
+	int			n = exchange->result.attempts - 1;
+	int64		delay = RETRY_DELAY_MAX;
+	int64		due;
+
+	if (n >= exchange->account->retries)
+		return BS_NEVER;
+	if (reply->retry_after >= 0)
+		delay = reply->retry_after;
+	else
+	{
+		if (n < 4)
+			delay = RETRY_DELAY_FIRST << n;
+		delay -= (int64) (delay * RETRY_JITTER *
+						  pg_prng_double(&pg_global_prng_state));
+	}
+	due = bs_clock_now() + delay;
+	return due < exchange->deadline ? due : BS_NEVER;
+}
+
+/*
+ * Takes over what a reply says.  A read that fails does not take back that
+ * the end was accepted.
+ */
+static void
+take_over(BsExchange *exchange, const HttpReply *reply,
+		  const BsJudgement *judgement)
+{
+	BsResult   *result = &exchange->result;
+
+	if (exchange->question == BS_Q_CONFIRM &&
+		judgement->outcome != BS_ENDED && judgement->outcome != BS_REQUESTED)
+	{
+		result->error = psprintf("end accepted, but reading the session "
+								 "failed: %s", judgement->error);
+		return;
+	}
+	result->outcome = judgement->outcome;
+	result->http_status = reply->status;
+	result->error = judgement->error;
+	result->response = judgement->response;
+	result->ended_at = judgement->ended_at;
+	if (judgement->provider_status != NULL)
+		result->provider_status = judgement->provider_status;
+}
+
+/*
+ * A transfer is over: judges the reply and does what has to follow.
+ */
+static void
+go_on(BsExchange *exchange, const HttpReply *reply)
+{
+	MemoryContext old = MemoryContextSwitchTo(exchange->context);
+	BsJudgement judgement;
+	int64		due;
+
+	bs_request_wipe(&exchange->request);
+	bs_reply_judge(&exchange->account->service, exchange->secrets,
+				   exchange->question, reply, &judgement);
+	take_over(exchange, reply, &judgement);
+	MemoryContextSwitchTo(old);
+
+	if (exchange->question == BS_Q_CONFIRM)
+	{
+		if (exchange->result.outcome == BS_ENDED)
+			finish(exchange);
+		else
+			confirm(exchange);
+	}
+	else if (judgement.next == BS_NEXT_CONFIRM)
+		confirm(exchange);
+	else if (judgement.next == BS_NEXT_SETTLE)
+	{
+		exchange->question = BS_Q_SETTLE;
+		send_request(exchange);
+	}
+	else if (judgement.next == BS_NEXT_RETRY &&
+			 (due = next_retry(exchange, reply)) != BS_NEVER)
+	{
+		exchange->question = BS_Q_END;
+		wait_until(exchange, due);
+	}
+	else
+		finish(exchange);
+}
+
+/*
+ * Copies a stop URL.  The token in it need not be the account's.
+ */
+static void
+take_stop_url(BsExchange *exchange, const BsSessionId *id)
+{
+	MemoryContext old = MemoryContextSwitchTo(exchange->context);
+
+	exchange->id.stop_url = pstrdup(id->stop_url);
+	bs_redact_add(&exchange->own_secrets, exchange->account->service.api_key);
+	bs_redact_add_encoded(&exchange->own_secrets, id->token);
+	exchange->secrets = &exchange->own_secrets;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Begins to end a session.  The account must stay pinned until the exchange
+ * is released.  "number" is for the caller to know it by.
+ */
+void
+bs_exchange_begin(BsAccount *account, const BsSessionId *id, int number)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "browser_session exchange",
+												  ALLOCSET_SMALL_SIZES);
+	BsExchange *exchange = MemoryContextAllocZero(context,
+												  sizeof(BsExchange));
+
+	exchange->context = context;
+	dlist_push_tail(&all, &exchange->node);
+	exchange->account = account;
+	exchange->number = number;
+	exchange->began = bs_clock_now();
+	exchange->question = BS_Q_END;
+	exchange->secrets = &account->service.secrets;
+	exchange->id.name = MemoryContextStrdup(context, id->name);
+	if (id->stop_url != NULL)
+		take_stop_url(exchange, id);
+	send_request(exchange);
+}
+
+/*
+ * Goes on with those that have waited long enough.  Returns when the next one
+ * is due.
+ */
+static int64
+wake_due(void)
+{
+	while (!pairingheap_is_empty(&waiting))
+	{
+		BsExchange *first = pairingheap_container(BsExchange, heap_node,
+												  pairingheap_first(&waiting));
+
+		if (first->due > bs_clock_now())
+			return first->due;
+		pairingheap_remove_first(&waiting);
+		send_request(first);
+	}
+	return BS_NEVER;
+}
+
+/*
+ * Carries all exchanges on until one has its result or "deadline" has come.
+ * Throws when the query is cancelled or the process is to end.
+ */
+void
+bs_exchange_wait(int64 deadline)
+{
+	while (dlist_is_empty(&finished))
+	{
+		HttpTransfer *transfer;
+
+		bs_http_wait(Min(wake_due(), deadline));
+		while ((transfer = bs_http_next()) != NULL)
+		{
+			BsExchange *exchange = bs_http_tag(transfer);
+
+			go_on(exchange, bs_http_reply(transfer));
+			bs_http_release(transfer);
+		}
+		if (bs_clock_now() >= deadline)
+			return;
+	}
+}
+
+/*
+ * Returns an exchange that has its result, for the caller to release, or
+ * NULL.
+ */
+BsExchange *
+bs_exchange_next(void)
+{
+	if (dlist_is_empty(&finished))
+		return NULL;
+	return dlist_container(BsExchange, finished_node,
+						   dlist_pop_head_node(&finished));
+}
+
+/*
+ * Returns the result, valid until the exchange is released.
+ */
+const BsResult *
+bs_exchange_result(const BsExchange *exchange)
+{
+	return &exchange->result;
+}
+
+/*
+ * Returns the bare id of the session, in UTF-8.
+ */
+const char *
+bs_exchange_id(const BsExchange *exchange)
+{
+	return exchange->id.name;
+}
+
+int
+bs_exchange_number(const BsExchange *exchange)
+{
+	return exchange->number;
+}
+
+/*
+ * Frees an exchange that bs_exchange_next() returned.
+ */
+void
+bs_exchange_release(BsExchange *exchange)
+{
+	dlist_delete(&exchange->node);
+	bs_session_id_wipe(&exchange->id);
+	bs_redact_wipe_all(&exchange->own_secrets);
+	MemoryContextDelete(exchange->context);
+}
+
+/*
+ * Drops every exchange, under way or over.  For clean-up after an error;
+ * does not throw.
+ */
+void
+bs_exchange_abort(void)
+{
+	dlist_mutable_iter iter;
+
+	bs_http_abort();
+	pairingheap_reset(&waiting);
+	dlist_init(&finished);
+	dlist_foreach_modify(iter, &all)
+	{
+		BsExchange *exchange = dlist_container(BsExchange, node, iter.cur);
+
+		bs_request_wipe(&exchange->request);
+		bs_exchange_release(exchange);
+	}
+}

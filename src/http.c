@@ -1,0 +1,320 @@
+/*
+ * http.c
+ *		HTTP exchanges, many at once.  The files http*.c are the sole users of
+ *		libcurl: this one runs transfers, http_poll.c waits for their sockets,
+ *		http_transfer.c knows what is in one, http_url.c takes URLs apart.
+ *
+ * One libcurl multi handle per process carries every transfer, and keeps the
+ * connections alive between them.  How it waits is in http_poll.c.
+ *
+ * Failures of a transfer are data (HttpReply).  Only two things are errors
+ * here: an interrupt, and libcurl or the kernel being out of resources at
+ * set-up.  After an error the caller has to call bs_http_abort().
+ *
+ * Callbacks of libcurl must not throw: they neither report nor allocate with
+ * palloc, but return short, and what happened is looked up afterwards.
+ *
+ * Deliberately missing: redirects, cookies, authentication other than basic,
+ * decompression, any protocol but http and https.
+ */
+#include "postgres.h"
+
+#include <curl/curl.h>
+
+#include "clock.h"
+#include "http_poll.h"
+#include "http_transfer.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+/* A process at rest keeps at most this many connections open. */
+#define MAX_IDLE_SOCKETS	64
+
+/* Released transfers that are kept for the next ones. */
+#define MAX_SPARE			1024
+
+static struct HttpState
+{
+	CURLM	   *multi;			/* NULL = not set up */
+	dlist_head	active;			/* under way */
+	dlist_head	finished;		/* to be fetched with bs_http_next() */
+	dlist_head	spare;
+	int			nspare;
+	int			nactive;
+}			http;
+
+/* ----------------------------------------------------------------
+ * Set-up and clean-up
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Once per process, and again after it failed.  Throws if libcurl cannot be
+ * set up.
+ */
+static void
+initialise_libcurl(void)
+{
+	static bool initialised = false;
+	sigset_t	saved;
+
+	if (initialised)
+		return;
+	bs_http_block_signals(&saved);
+	initialised = curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK;
+	bs_http_restore_signals(&saved);
+	if (!initialised)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not initialize libcurl")));
+	dlist_init(&http.active);
+	dlist_init(&http.finished);
+	dlist_init(&http.spare);
+}
+
+/*
+ * Opens the multi handle if there is none.  Throws if it cannot be had.
+ */
+static void
+open_multi(void)
+{
+	if (http.multi != NULL)
+		return;
+	initialise_libcurl();
+	bs_http_poll_open();
+	http.multi = curl_multi_init();
+	if (http.multi == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not create a libcurl multi handle")));
+	bs_http_poll_attach(http.multi);
+	curl_multi_setopt(http.multi, CURLMOPT_MAXCONNECTS,
+					  (long) bs_http_capacity());
+}
+
+/*
+ * Closes every connection and the multi handle.  No transfer may be under
+ * way.
+ */
+static void
+close_multi(void)
+{
+	sigset_t	saved;
+
+	if (http.multi == NULL)
+		return;
+	bs_http_block_signals(&saved);
+	curl_multi_cleanup(http.multi);
+	bs_http_restore_signals(&saved);
+	http.multi = NULL;
+}
+
+/*
+ * Returns a transfer in no list, a spare or a new one.  Throws if there is no
+ * memory.
+ */
+static HttpTransfer *
+get_transfer(void)
+{
+	HttpTransfer *transfer;
+
+	if (!dlist_is_empty(&http.spare))
+	{
+		http.nspare--;
+		return dlist_container(HttpTransfer, node,
+							   dlist_pop_head_node(&http.spare));
+	}
+	transfer = bs_http_transfer_create();
+	if (transfer == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("Could not create a libcurl easy handle.")));
+	return transfer;
+}
+
+/*
+ * Keeps a transfer, which is in no list, for a later request.
+ */
+static void
+put_transfer(HttpTransfer *transfer)
+{
+	bs_http_transfer_forget(transfer);
+	if (http.nspare < MAX_SPARE)
+	{
+		dlist_push_head(&http.spare, &transfer->node);
+		http.nspare++;
+	}
+	else
+		bs_http_transfer_free(transfer);
+}
+
+/* ----------------------------------------------------------------
+ * Requests
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Starts a request.  Its transfer comes out of bs_http_next() with "tag" when
+ * it is over, whatever becomes of it.  Throws if there is no memory.
+ */
+void
+bs_http_start(const HttpRequest *request, void *tag)
+{
+	HttpTransfer *transfer;
+	CURLMcode	added = CURLM_OUT_OF_MEMORY;
+	sigset_t	saved;
+
+	open_multi();
+	transfer = get_transfer();
+	if (bs_http_transfer_prepare(transfer, request, tag))
+	{
+		bs_http_block_signals(&saved);
+		added = curl_multi_add_handle(http.multi, transfer->easy);
+		bs_http_restore_signals(&saved);
+	}
+	if (added != CURLM_OK)
+	{
+		put_transfer(transfer);
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not start a transfer: %s",
+						curl_multi_strerror(added))));
+	}
+	dlist_push_tail(&http.active, &transfer->node);
+	http.nactive++;
+}
+
+/*
+ * Moves the transfers that are over from active to finished.
+ */
+static void
+collect_finished(void)
+{
+	CURLMsg    *message;
+	int			left;
+
+	while ((message = curl_multi_info_read(http.multi, &left)) != NULL)
+	{
+		HttpTransfer *transfer;
+		char	   *private;
+		CURLcode	code = message->data.result;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+		transfer = (HttpTransfer *) private;
+		bs_http_transfer_conclude(transfer, code);
+		curl_multi_remove_handle(http.multi, transfer->easy);
+		dlist_delete(&transfer->node);
+		http.nactive--;
+		dlist_push_tail(&http.finished, &transfer->node);
+	}
+}
+
+/* ----------------------------------------------------------------
+ * Waiting
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Carries the transfers on until one is over or "deadline" has come.  Throws
+ * when the query is cancelled or the process is to end.
+ */
+void
+bs_http_wait(int64 deadline)
+{
+	open_multi();
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		bs_http_poll(http.multi, deadline);
+		collect_finished();
+	} while (dlist_is_empty(&http.finished) && bs_clock_now() < deadline);
+}
+
+/*
+ * Returns a transfer that is over, for the caller to release, or NULL.
+ */
+HttpTransfer *
+bs_http_next(void)
+{
+	if (http.multi == NULL || dlist_is_empty(&http.finished))
+		return NULL;
+	return dlist_container(HttpTransfer, node,
+						   dlist_pop_head_node(&http.finished));
+}
+
+/*
+ * Returns what bs_http_start() was given.
+ */
+void *
+bs_http_tag(const HttpTransfer *transfer)
+{
+	return transfer->tag;
+}
+
+/*
+ * Returns the reply, valid until the transfer is released.
+ */
+const HttpReply *
+bs_http_reply(const HttpTransfer *transfer)
+{
+	return &transfer->reply;
+}
+
+/*
+ * Gives back a transfer that bs_http_next() returned.
+ */
+void
+bs_http_release(HttpTransfer *transfer)
+{
+	put_transfer(transfer);
+	if (http.nactive == 0 && dlist_is_empty(&http.finished) &&
+		bs_http_transfer_sockets() > MAX_IDLE_SOCKETS)
+		close_multi();
+}
+
+/*
+ * Drops every transfer that is not released yet.  For clean-up after an
+ * error; does not throw.
+ */
+void
+bs_http_abort(void)
+{
+	dlist_mutable_iter iter;
+	sigset_t	saved;
+
+	if (http.multi == NULL)
+		return;
+	bs_http_block_signals(&saved);
+	dlist_foreach_modify(iter, &http.active)
+	{
+		HttpTransfer *transfer = dlist_container(HttpTransfer, node,
+												 iter.cur);
+
+		dlist_delete(&transfer->node);
+		curl_multi_remove_handle(http.multi, transfer->easy);
+		put_transfer(transfer);
+	}
+	dlist_foreach_modify(iter, &http.finished)
+	{
+		HttpTransfer *transfer = dlist_container(HttpTransfer, node,
+												 iter.cur);
+
+		dlist_delete(&transfer->node);
+		put_transfer(transfer);
+	}
+	bs_http_restore_signals(&saved);
+	http.nactive = 0;
+}
+
+/*
+ * Returns how many transfers can be under way at once: PostgreSQL lets a
+ * process use a third of its descriptors for things it does not manage.
+ */
+int
+bs_http_capacity(void)
+{
+	return Max(max_safe_fds / 3 - 8, 1);
+}

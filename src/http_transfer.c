@@ -1,0 +1,455 @@
+/*
+ * http_transfer.c
+ *		One transfer: from a request to libcurl's options, and from what
+ *		libcurl knows afterwards to a reply.
+ *
+ * A transfer is kept for the next request, with libcurl's handle and the
+ * buffer for the body; what belonged to the request, the credential first of
+ * all, is overwritten and freed.  (libcurl keeps copies of its own while a
+ * transfer is under way; those it frees without overwriting them.)
+ *
+ * Nothing in this file throws.
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "clock.h"
+#include "http_transfer.h"
+#include "storage/fd.h"
+
+/* Bytes of header lines that are read: many times what a provider sends. */
+#define MAX_HEADER_BYTES	(64 * 1024)
+
+/* A transfer at rest keeps its body's buffer up to this size. */
+#define MAX_KEPT_BUFFER		(64 * 1024)
+
+#ifndef SOCK_CLOEXEC
+#define SOCK_CLOEXEC		0
+#endif
+
+/* Connections of this process, in use or kept alive. */
+static int	nsockets = 0;
+
+/* ----------------------------------------------------------------
+ * Callbacks: nothing here may throw or palloc.
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Opens a socket if PostgreSQL's budget of descriptors has room for it.
+ */
+static curl_socket_t
+open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	HttpTransfer *transfer = arg;
+	curl_socket_t fd;
+
+	(void) purpose;
+	if (!AcquireExternalFD())
+	{
+		transfer->limit = "too many open files";
+		return CURL_SOCKET_BAD;
+	}
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+				address->protocol);
+	if (fd == CURL_SOCKET_BAD)
+		ReleaseExternalFD();
+	else
+		nsockets++;
+	return fd;
+}
+
+static int
+close_socket_cb(void *arg, curl_socket_t fd)
+{
+	(void) arg;
+	ReleaseExternalFD();
+	nsockets--;
+	return close(fd);
+}
+
+/*
+ * Counts the header lines' bytes.
+ */
+static size_t
+read_header_cb(char *data, size_t size, size_t nitems, void *arg)
+{
+	HttpTransfer *transfer = arg;
+
+	(void) data;
+	transfer->header_bytes += size * nitems;
+	if (transfer->header_bytes > MAX_HEADER_BYTES)
+	{
+		transfer->limit = "its header is too long";
+		return 0;
+	}
+	return size * nitems;
+}
+
+/*
+ * Appends to the body, up to the limit, and keeps it NUL-terminated.
+ */
+static size_t
+read_body_cb(char *data, size_t size, size_t nitems, void *arg)
+{
+	HttpTransfer *transfer = arg;
+	size_t		length = size * nitems;
+	size_t		needed = transfer->reply.length + length + 1;
+
+	if (transfer->reply.length + length > transfer->max_body)
+	{
+		transfer->limit = "it is longer than "
+			"browser_session.max_response_size";
+		return 0;
+	}
+	if (needed > transfer->room)
+	{
+		size_t		room = needed < 1024 ? 1024 : needed * 2;
+		char	   *buffer = realloc(transfer->buffer, room);
+
+		if (buffer == NULL)
+		{
+			transfer->limit = "there is no memory for it";
+			return 0;
+		}
+		transfer->buffer = buffer;
+		transfer->room = room;
+	}
+	memcpy(transfer->buffer + transfer->reply.length, data, length);
+	transfer->reply.length += length;
+	transfer->buffer[transfer->reply.length] = '\0';
+	return length;
+}
+
+/* ----------------------------------------------------------------
+ * Requests
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Sets what is the same for every request on a new easy handle.
+ */
+static void
+set_fixed_options(HttpTransfer *transfer)
+{
+	CURL	   *easy = transfer->easy;
+
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "browser_session/" BS_VERSION);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* A cancelled query must not wait for a dead name server. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, read_header_cb);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, read_body_cb);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket_cb);
+}
+
+/*
+ * Returns a new transfer, or NULL if there is no memory.
+ */
+HttpTransfer *
+bs_http_transfer_create(void)
+{
+	HttpTransfer *transfer = calloc(1, sizeof(HttpTransfer));
+
+	if (transfer == NULL)
+		return NULL;
+	transfer->easy = curl_easy_init();
+	if (transfer->easy == NULL)
+	{
+		free(transfer);
+		return NULL;
+	}
+	set_fixed_options(transfer);
+	return transfer;
+}
+
+/*
+ * Sets method and body.  A method that would carry a body but has none sends
+ * Content-Length: 0 and no Content-Type.
+ */
+static void
+set_method(CURL *easy, const HttpRequest *request)
+{
+	bool		post = request->body != NULL ||
+		strcmp(request->method, "POST") == 0 ||
+		strcmp(request->method, "PUT") == 0 ||
+		strcmp(request->method, "PATCH") == 0;
+
+	if (post)
+	{
+		const char *body = request->body != NULL ? request->body : "";
+
+		curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long) strlen(body));
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
+	}
+	else
+		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+/*
+ * Sets the header lines.  Returns false if there is no memory for them.
+ */
+static bool
+set_headers(HttpTransfer *transfer, const HttpRequest *request)
+{
+	/* A name without a value takes out what libcurl would send by itself. */
+	const char *const fixed[] = {
+		"Accept: application/json",
+		"Expect:",
+		request->body != NULL ? "Content-Type: application/json" :
+		"Content-Type:"
+	};
+	struct curl_slist *list = NULL;
+	struct curl_slist *longer;
+
+	for (int i = 0; i < (int) lengthof(fixed) + request->nheaders; i++)
+	{
+		longer = curl_slist_append(list, i < (int) lengthof(fixed) ?
+								   fixed[i] :
+								   request->header[i - lengthof(fixed)]);
+		if (longer == NULL)
+		{
+			curl_slist_free_all(list);
+			return false;
+		}
+		list = longer;
+	}
+	transfer->headers = list;
+	return curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, list) ==
+		CURLE_OK;
+}
+
+/*
+ * Makes a transfer ready for a request, with everything that differs between
+ * requests.  Returns false if there is no memory for it.
+ */
+bool
+bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
+						 void *tag)
+{
+	CURL	   *easy = transfer->easy;
+	long		milliseconds = (long) (request->timeout / BS_US_PER_MS);
+
+	transfer->tag = tag;
+	transfer->max_body = request->max_body;
+	transfer->header_bytes = 0;
+	transfer->limit = NULL;
+	transfer->curl_error[0] = '\0';
+	memset(&transfer->reply, 0, sizeof(HttpReply));
+	set_method(easy, request);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, Max(milliseconds, 1L));
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, Max(milliseconds, 1L));
+	/* The empty name turns off what the environment says. */
+	curl_easy_setopt(easy, CURLOPT_PROXY, request->direct ? "" : NULL);
+	return curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->allow_http ?
+						 "http,https" : "https") == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_USERNAME, request->username) ==
+		CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password) ==
+		CURLE_OK &&
+		(request->ca_file == NULL ?
+		 curl_easy_setopt(easy, CURLOPT_CAINFO, curl_version_info
+						  (CURLVERSION_NOW)->cainfo) :
+		 curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file)) ==
+		CURLE_OK &&
+		set_headers(transfer, request);
+}
+
+/* ----------------------------------------------------------------
+ * Replies
+ * ----------------------------------------------------------------
+ */
+
+static HttpFailure
+classify(CURLcode code, int status)
+{
+	switch (code)
+	{
+		case CURLE_OK:
+			return HTTP_ANSWERED;
+		case CURLE_OPERATION_TIMEDOUT:
+			return HTTP_TIMEOUT;
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+			return HTTP_NO_TRUST;
+		case CURLE_URL_MALFORMAT:
+		case CURLE_OUT_OF_MEMORY:
+		case CURLE_COULDNT_RESOLVE_PROXY:
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_CONNECT:
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_SEND_ERROR:
+		case CURLE_GOT_NOTHING:
+			return HTTP_NO_CONNECTION;
+		case CURLE_RECV_ERROR:
+			return status == 0 ? HTTP_NO_CONNECTION : HTTP_CUT_SHORT;
+		case CURLE_PARTIAL_FILE:
+			return HTTP_CUT_SHORT;
+		default:
+			/* Among them CURLE_UNSUPPORTED_PROTOCOL, meaning HTTP/0.9. */
+			return HTTP_BROKEN_ANSWER;
+	}
+}
+
+/*
+ * Says in which phase the time ran out.
+ */
+static void
+describe_timeout(HttpTransfer *transfer)
+{
+	curl_off_t	lookup = 0;
+	curl_off_t	connect = 0;
+	curl_off_t	tls = 0;
+	curl_off_t	total = 0;
+	const char *phase;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &lookup);
+	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connect);
+	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &tls);
+	curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME_T, &total);
+	if (tls > 0)
+		phase = transfer->reply.status > 0 ? "reading the reply" :
+			"waiting for the reply";
+	else if (connect > 0)
+		phase = "in the TLS handshake";
+	else
+		phase = lookup > 0 ? "connecting" : "looking up the host's name";
+	snprintf(transfer->error, sizeof(transfer->error),
+			 "timed out %s: name lookup %.0f ms, connection %.0f ms, "
+			 "all in all %.0f ms", phase, lookup / 1000.0,
+			 connect > lookup ? (connect - lookup) / 1000.0 : 0.0,
+			 total / 1000.0);
+}
+
+/*
+ * Returns the value of a header in the last answer, or NULL.
+ */
+static const char *
+find_header(HttpTransfer *transfer, const char *name)
+{
+	struct curl_header *header;
+
+	if (curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1,
+						 &header) != CURLHE_OK)
+		return NULL;
+	return header->value;
+}
+
+/*
+ * Reads what the answer's header says about trying again.
+ */
+static void
+read_advice(HttpTransfer *transfer)
+{
+	HttpReply  *reply = &transfer->reply;
+	const char *value = find_header(transfer, "retry-after-ms");
+	curl_off_t	seconds = 0;
+
+	reply->retry_after = -1;
+	if (value != NULL)
+	{
+		double		milliseconds = strtod(value, NULL);
+
+		/* A day is more than anybody waits, and far from overflow. */
+		if (milliseconds >= 0 && milliseconds <= 86400000.0)
+			reply->retry_after = (int64) (milliseconds * BS_US_PER_MS);
+	}
+	if (reply->retry_after < 0 && find_header(transfer, "retry-after") &&
+		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER,
+						  &seconds) == CURLE_OK && seconds >= 0)
+		reply->retry_after = Min(seconds, 86400) * BS_US_PER_S;
+
+	value = find_header(transfer, "x-should-retry");
+	reply->should_retry = value == NULL ? -1 :
+		pg_strcasecmp(value, "true") == 0 ? 1 :
+		pg_strcasecmp(value, "false") == 0 ? 0 : -1;
+}
+
+/*
+ * Turns what libcurl knows of a transfer that is over into its reply.
+ */
+void
+bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code)
+{
+	HttpReply  *reply = &transfer->reply;
+	long		status = 0;
+	char	   *content_type = NULL;
+	const char *why = transfer->limit != NULL ? transfer->limit :
+		transfer->curl_error[0] != '\0' ? transfer->curl_error :
+		curl_easy_strerror(code);
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &content_type);
+	reply->status = (int) status;
+	reply->content_type = content_type;
+	reply->body = reply->length > 0 ? transfer->buffer : "";
+	reply->failure = classify(code, reply->status);
+	read_advice(transfer);
+
+	if (reply->failure == HTTP_ANSWERED)
+		return;
+	reply->error = transfer->error;
+	if (reply->failure == HTTP_TIMEOUT)
+		describe_timeout(transfer);
+	else
+		strlcpy(transfer->error, why, sizeof(transfer->error));
+}
+
+/*
+ * Wipes and frees what only this request needed.
+ */
+void
+bs_http_transfer_forget(HttpTransfer *transfer)
+{
+	struct curl_slist *header;
+
+	for (header = transfer->headers; header != NULL; header = header->next)
+		explicit_bzero(header->data, strlen(header->data));
+	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(transfer->headers);
+	transfer->headers = NULL;
+	curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, NULL);
+	curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, NULL);
+	curl_easy_setopt(transfer->easy, CURLOPT_URL, NULL);
+	if (transfer->room > MAX_KEPT_BUFFER)
+	{
+		free(transfer->buffer);
+		transfer->buffer = NULL;
+		transfer->room = 0;
+	}
+}
+
+/*
+ * Frees a transfer that is not in the multi handle.
+ */
+void
+bs_http_transfer_free(HttpTransfer *transfer)
+{
+	curl_easy_cleanup(transfer->easy);
+	free(transfer->buffer);
+	free(transfer);
+}
+
+/*
+ * Returns how many connections this process has open, in use or kept alive.
+ */
+int
+bs_http_transfer_sockets(void)
+{
+	return nsockets;
+}

@@ -1,0 +1,38 @@
+/*
+ * http_transfer.h
+ *		One transfer: what http.c, which runs many of them, and
+ *		http_transfer.c, which knows what is in one, share.
+ */
+#ifndef BS_HTTP_TRANSFER_H
+#define BS_HTTP_TRANSFER_H
+
+#include <curl/curl.h>
+
+#include "http.h"
+#include "lib/ilist.h"
+
+struct HttpTransfer
+{
+	dlist_node	node;			/* in active, finished or spare */
+	CURL	   *easy;
+	struct curl_slist *headers;
+	void	   *tag;			/* the caller's */
+	size_t		max_body;
+	size_t		header_bytes;	/* read so far */
+	char	   *buffer;			/* malloc'd: the body */
+	size_t		room;			/* size of buffer */
+	const char *limit;			/* the limit that was passed, or NULL */
+	HttpReply	reply;
+	char		curl_error[CURL_ERROR_SIZE];
+	char		error[CURL_ERROR_SIZE + 128];
+};
+
+extern HttpTransfer *bs_http_transfer_create(void);
+extern bool bs_http_transfer_prepare(HttpTransfer *transfer,
+									 const HttpRequest *request, void *tag);
+extern void bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code);
+extern void bs_http_transfer_forget(HttpTransfer *transfer);
+extern void bs_http_transfer_free(HttpTransfer *transfer);
+extern int	bs_http_transfer_sockets(void);
+
+#endif							/* BS_HTTP_TRANSFER_H */

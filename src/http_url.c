@@ -1,0 +1,97 @@
+/*
+ * http_url.c
+ *		Taking URLs apart with libcurl's own parser.
+ *
+ * What is checked here is what libcurl will later connect to: a parser of our
+ * own could see another host in the same text.
+ *
+ * Needs no server: it is built into the fuzz targets as well.
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include <curl/curl.h>
+
+#include "http.h"
+
+/*
+ * Returns a part in the current memory context, in lower case if asked for,
+ * or NULL if the URL does not have it.
+ */
+static char *
+copy_part(CURLU *url, CURLUPart what, unsigned int flags, bool lower)
+{
+	char	   *part;
+	char	   *copy;
+
+	if (curl_url_get(url, what, &part, flags) != CURLUE_OK)
+		return NULL;
+	copy = pstrdup(part);
+	curl_free(part);
+	if (lower)
+	{
+		for (char *p = copy; *p; p++)
+			*p = (char) pg_ascii_tolower((unsigned char) *p);
+	}
+	return copy;
+}
+
+/*
+ * Takes an absolute URL apart into the current memory context.  Returns false
+ * if it is not one.
+ */
+bool
+bs_http_url_split(const char *url, HttpUrl *parts)
+{
+	CURLU	   *handle = curl_url();
+	char	   *port;
+	char	   *fragment;
+	bool		valid;
+
+	memset(parts, 0, sizeof(*parts));
+	if (handle == NULL)
+		return false;
+	valid = curl_url_set(handle, CURLUPART_URL, url,
+						 CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME) ==
+		CURLUE_OK;
+	if (valid)
+	{
+		char	   *user = copy_part(handle, CURLUPART_USER, 0, false);
+		char	   *password = copy_part(handle, CURLUPART_PASSWORD, 0, false);
+
+		parts->has_user = user != NULL || password != NULL;
+		parts->scheme = copy_part(handle, CURLUPART_SCHEME, 0, true);
+		parts->host = copy_part(handle, CURLUPART_HOST, 0, true);
+		parts->path = copy_part(handle, CURLUPART_PATH, 0, false);
+		parts->query = copy_part(handle, CURLUPART_QUERY, 0, false);
+		port = copy_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, false);
+		parts->port = port != NULL ? atoi(port) : 0;
+		fragment = copy_part(handle, CURLUPART_FRAGMENT, 0, false);
+		parts->has_fragment = fragment != NULL;
+	}
+	curl_url_cleanup(handle);
+	return valid && parts->scheme != NULL && parts->host != NULL &&
+		parts->path != NULL;
+}
+
+/*
+ * Does the URL name this very machine by its loopback interface?
+ */
+bool
+bs_http_url_is_loopback(const HttpUrl *parts)
+{
+	unsigned	a;
+	unsigned	b;
+	unsigned	c;
+	unsigned	d;
+	char		rest;
+
+	if (strcmp(parts->host, "localhost") == 0 ||
+		strcmp(parts->host, "[::1]") == 0)
+		return true;
+	return sscanf(parts->host, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d,
+				  &rest) == 4 && a == 127 && b < 256 && c < 256 && d < 256;
+}

@@ -1,0 +1,327 @@
+/*
+ * json.c
+ *		Reading and writing JSON; the sole user of jansson.
+ *
+ * A parsed document belongs to the memory context it was parsed in and goes
+ * with it, so an error on the way leaks nothing.  jansson's own functions for
+ * making an object by name must not be called: PostgreSQL exports a function
+ * of the same name, which would be run instead and crash the server.
+ *
+ * What is printed is valid as jsonb: jansson refuses U+0000, broken UTF-8,
+ * lone surrogates and numbers beyond double precision.
+ *
+ * Needs no server: it is built into the fuzz targets as well.
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include <jansson.h>
+
+#include "json.h"
+#include "lib/stringinfo.h"
+#ifndef FRONTEND
+#include "utils/memutils.h"
+#endif
+
+/* Longest name in a dotted path; longer ones are not found. */
+#define MAX_NAME	64
+
+struct BsJson
+{
+	json_t	   *root;			/* NULL once freed */
+#ifndef FRONTEND
+	MemoryContextCallback on_reset;
+#endif
+};
+
+#ifndef FRONTEND
+/*
+ * Frees the document with the memory context it belongs to.
+ */
+static void
+free_root_cb(void *arg)
+{
+	BsJson	   *json = arg;
+
+	json_decref(json->root);
+	json->root = NULL;
+}
+#endif
+
+/*
+ * Gives a document to the current memory context.
+ */
+static BsJson *
+new_document(void)
+{
+	BsJson	   *json = palloc0(sizeof(BsJson));
+
+#ifndef FRONTEND
+	json->on_reset.func = free_root_cb;
+	json->on_reset.arg = json;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &json->on_reset);
+#endif
+	return json;
+}
+
+/*
+ * Returns the document in "text", or NULL with the reason in *why (a constant
+ * that quotes nothing of the text).  Of a name given twice the last one
+ * counts, as in jsonb.
+ */
+BsJson *
+bs_json_parse(const char *text, size_t length, const char **why)
+{
+	BsJson	   *json = new_document();
+	json_error_t error;
+
+	json->root = json_loadb(text, length, JSON_DECODE_ANY, &error);
+	if (json->root != NULL)
+		return json;
+
+	switch (json_error_code(&error))
+	{
+		case json_error_invalid_utf8:
+			*why = "it has bytes that are not UTF-8";
+			break;
+		case json_error_null_character:
+		case json_error_null_byte_in_key:
+			*why = "it has a NUL character in a string";
+			break;
+		case json_error_numeric_overflow:
+			*why = "it has a number out of range";
+			break;
+		case json_error_stack_overflow:
+			*why = "it is nested too deeply";
+			break;
+		case json_error_premature_end_of_input:
+			*why = length == 0 ? "it is empty" : "it ends too early";
+			break;
+		default:
+			*why = "its syntax is wrong";
+			break;
+	}
+	return NULL;
+}
+
+/*
+ * Frees a document ahead of its memory context.  Accepts NULL.
+ */
+void
+bs_json_free(BsJson *json)
+{
+	if (json != NULL)
+	{
+		json_decref(json->root);
+		json->root = NULL;
+	}
+}
+
+bool
+bs_json_is_object(const BsJson *json)
+{
+	return json_is_object(json->root);
+}
+
+/*
+ * Returns the node that a dotted path ("error.message", "detail.0.msg") leads
+ * to, or NULL.  A number picks an array's element.
+ */
+static json_t *
+find_node(json_t *node, const char *path)
+{
+	while (node != NULL && *path != '\0')
+	{
+		char		name[MAX_NAME];
+		size_t		length = strcspn(path, ".");
+
+		if (length >= sizeof(name))
+			return NULL;
+		memcpy(name, path, length);
+		name[length] = '\0';
+		path += length + (path[length] == '.' ? 1 : 0);
+		if (json_is_array(node))
+			node = strspn(name, "0123456789") == strlen(name) ?
+				json_array_get(node, strtoul(name, NULL, 10)) : NULL;
+		else
+			node = json_object_get(node, name);
+	}
+	return node;
+}
+
+/*
+ * Returns the string, number or boolean at a dotted path as text, or NULL if
+ * there is none.
+ */
+char *
+bs_json_word(const BsJson *json, const char *path)
+{
+	json_t	   *node = find_node(json->root, path);
+
+	if (json_is_string(node))
+		return pstrdup(json_string_value(node));
+	if (json_is_boolean(node))
+		return pstrdup(json_is_true(node) ? "true" : "false");
+	if (json_is_integer(node))
+		return psprintf("%lld", (long long) json_integer_value(node));
+	if (json_is_real(node))
+		return psprintf("%.15g", json_real_value(node));
+	return NULL;
+}
+
+/*
+ * Callback of json_dump_callback(): appends to a StringInfo.  This is
+ * jansson's, not libcurl's: no state of a library is cut off by an error,
+ * and the document goes with its memory context.
+ */
+static int
+append_chunk(const char *chunk, size_t length, void *arg)
+{
+	appendBinaryStringInfo((StringInfo) arg, chunk, (int) length);
+	return 0;
+}
+
+static char *
+print_node(const json_t *node)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	if (json_dump_callback(node, append_chunk, &buf,
+						   JSON_COMPACT | JSON_ENCODE_ANY |
+						   JSON_REAL_PRECISION(15)) != 0)
+	{
+		pfree(buf.data);
+		return pstrdup("null");
+	}
+	return buf.data;
+}
+
+static json_t *redact_node(json_t *node, const BsSecrets *secrets);
+
+/*
+ * Redacts an object's values in place, and names that hold a secret.
+ */
+static void
+redact_object(json_t *object, const BsSecrets *secrets)
+{
+	const char *name;
+	json_t	   *value;
+	void	   *next;
+
+	json_object_foreach_safe(object, next, name, value)
+	{
+		json_t	   *clean_value = redact_node(value, secrets);
+		char	   *clean_name = bs_redact(secrets, name);
+
+		if (strcmp(clean_name, name) != 0)
+		{
+			json_object_set(object, clean_name,
+							clean_value != NULL ? clean_value : value);
+			json_object_del(object, name);
+			json_decref(clean_value);
+		}
+		else if (clean_value != NULL)
+			json_object_set_new(object, name, clean_value);
+		pfree(clean_name);
+	}
+}
+
+/*
+ * Returns what has to stand in place of "node", or NULL if it can stay.
+ * Objects and arrays are redacted in place.
+ */
+static json_t *
+redact_node(json_t *node, const BsSecrets *secrets)
+{
+	json_t	   *element;
+	json_t	   *replacement = NULL;
+	size_t		i;
+	char	   *plain;
+	char	   *clean;
+
+	if (json_is_object(node))
+	{
+		redact_object(node, secrets);
+		return NULL;
+	}
+	if (json_is_array(node))
+	{
+		json_array_foreach(node, i, element)
+		{
+			json_t	   *clean_element = redact_node(element, secrets);
+
+			if (clean_element != NULL)
+				json_array_set_new(node, i, clean_element);
+		}
+		return NULL;
+	}
+
+	plain = json_is_string(node) ? pstrdup(json_string_value(node)) :
+		print_node(node);
+	clean = bs_redact(secrets, plain);
+	if (strcmp(plain, clean) != 0)
+		replacement = json_string(clean);
+	pfree(plain);
+	pfree(clean);
+	return replacement;
+}
+
+/*
+ * Returns the document as compact JSON in UTF-8, without the secrets.  It is
+ * redacted in place: read what is to be judged before.
+ */
+char *
+bs_json_print(BsJson *json, const BsSecrets *secrets)
+{
+	json_t	   *replacement;
+
+	if (secrets->nforms > 0)
+	{
+		replacement = redact_node(json->root, secrets);
+		if (replacement != NULL)
+		{
+			json_decref(json->root);
+			json->root = replacement;
+		}
+	}
+	return print_node(json->root);
+}
+
+/*
+ * Returns a UTF-8 string as a JSON string, quotes included.
+ */
+char *
+bs_json_quote(const char *utf8)
+{
+	BsJson	   *json = new_document();
+	char	   *quoted;
+
+	json->root = json_string(utf8);
+	quoted = json->root != NULL ? print_node(json->root) : pstrdup("null");
+	bs_json_free(json);
+	return quoted;
+}
+
+/*
+ * Returns the object in the text "object" with one more field of type string,
+ * as text, or NULL if "object" is not the text of a JSON object.
+ */
+char *
+bs_json_with(const char *object, const char *field, const char *value)
+{
+	const char *why;
+	BsJson	   *json = bs_json_parse(object, strlen(object), &why);
+	char	   *text = NULL;
+
+	if (json == NULL)
+		return NULL;
+	if (json_is_object(json->root) &&
+		json_object_set_new(json->root, field, json_string(value)) == 0)
+		text = print_node(json->root);
+	bs_json_free(json);
+	return text;
+}

@@ -1,0 +1,270 @@
+/*
+ * reply.c
+ *		Judging a provider's reply: what became of the session.
+ *
+ * The rule behind every doubtful case: a session that is said to be over must
+ * have been shown to be over.  A wrong "ended" is a leak that nobody sees; a
+ * wrong "bad_reply" is a row that somebody looks at.  Hence a 404 counts only
+ * if it speaks of the session and not of the path, an HTML page never counts,
+ * and a status word that is not in the provider's document proves nothing
+ * where that document lists the words.
+ *
+ * Needs no server: it is built into the fuzz targets as well.
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include "answer.h"
+#include "json.h"
+#include "reply.h"
+
+static const struct
+{
+	const char *name;
+	bool		done;
+}			outcomes[] = {
+	[BS_ENDED] = {"ended", true},
+	[BS_ALREADY_ENDED] = {"already_ended", true},
+	[BS_REQUESTED] = {"requested", false},
+	[BS_DENIED] = {"denied", false},
+	[BS_REJECTED] = {"rejected", false},
+	[BS_RATE_LIMITED] = {"rate_limited", false},
+	[BS_UNAVAILABLE] = {"unavailable", false},
+	[BS_TIMED_OUT] = {"timed_out", false},
+	[BS_UNREACHABLE] = {"unreachable", false},
+	[BS_BAD_REPLY] = {"bad_reply", false},
+	[BS_UNKNOWN] = {"unknown", false},
+};
+
+/*
+ * Returns the word for an outcome, as SQL shows it.
+ */
+const char *
+bs_outcome_name(BsOutcome outcome)
+{
+	return outcomes[outcome].name;
+}
+
+/*
+ * Is the session known to be over?
+ */
+bool
+bs_outcome_done(BsOutcome outcome)
+{
+	return outcomes[outcome].done;
+}
+
+/* ----------------------------------------------------------------
+ * Judging
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Sets the error: the status, our reason and the provider's own words.
+ */
+static void
+set_error(const BsAnswer *answer, BsJudgement *judgement,
+		  const char *reason)
+{
+	judgement->error = psprintf("provider answered %d%s%s%s",
+								answer->http->status, reason,
+								answer->message != NULL ? ": " : "",
+								answer->message != NULL ? answer->message :
+								"");
+}
+
+static void
+judge_as(const BsAnswer *answer, BsJudgement *judgement,
+		 BsOutcome outcome, const char *reason)
+{
+	judgement->outcome = outcome;
+	set_error(answer, judgement, reason);
+}
+
+/*
+ * A 2xx: is it over?  Of the reads, only one that shows a known word settles
+ * anything.
+ */
+static void
+judge_success(const BsService *service, BsQuestion question,
+			  const BsAnswer *answer, BsJudgement *judgement)
+{
+	bool		must_know = question != BS_Q_END ||
+		bs_field_is_true(service->field[BS_STATUS_REQUIRED]);
+	char	   *success = answer->json == NULL ? NULL :
+		bs_json_word(answer->json, "success");
+
+	if (answer->html)
+		judge_as(answer, judgement, BS_BAD_REPLY,
+				 " with an HTML page (check the server's base_url)");
+	else if (answer->json == NULL &&
+			 (strcmp(service->field[BS_REPLY], "json") == 0 || must_know))
+	{
+		judgement->outcome = BS_BAD_REPLY;
+		judgement->error = psprintf("provider answered %d with a body that "
+									"is not JSON: %s", answer->http->status,
+									answer->not_json);
+	}
+	else if (success != NULL && strcmp(success, "false") == 0)
+		judge_as(answer, judgement, BS_REJECTED, " but says that it failed");
+	else if (answer->status == NULL && must_know)
+	{
+		judgement->outcome = BS_BAD_REPLY;
+		judgement->error = psprintf("provider answered %d without \"%s\"",
+									answer->http->status,
+									service->field[BS_STATUS_FIELD] ?
+									service->field[BS_STATUS_FIELD] :
+									"status");
+	}
+	else if (answer->status == NULL ||
+			 bs_list_has(service->field[BS_ENDED_STATUS], answer->status))
+		judgement->outcome = BS_ENDED;
+	else if (bs_list_has(service->field[BS_TERMINAL_STATUS], answer->status))
+		judgement->outcome = BS_ALREADY_ENDED;
+	else if (must_know ||
+			 bs_list_has(service->field[BS_LIVE_STATUS], answer->status))
+	{
+		judgement->outcome = BS_REQUESTED;
+		judgement->next = BS_NEXT_CONFIRM;
+		judgement->error = psprintf("provider still reports \"%s\"",
+									answer->status);
+	}
+	else
+		judgement->outcome = BS_ENDED;
+}
+
+/*
+ * A complete answer that is not a 2xx.
+ */
+static void
+judge_refusal(const BsService *service, BsQuestion question,
+			  const BsAnswer *answer, BsJudgement *judgement)
+{
+	int			status = answer->http->status;
+
+	if (status < 400)
+		judge_as(answer, judgement, BS_BAD_REPLY,
+				 status < 300 ? "" : " (redirects are not followed)");
+	else if (question == BS_Q_END &&
+			 bs_list_has_number(service->field[BS_AMBIGUOUS_STATUS], status))
+	{
+		judge_as(answer, judgement, BS_DENIED, "");
+		judgement->next = BS_NEXT_SETTLE;
+	}
+	else if (bs_list_has_number(service->field[BS_GONE_STATUS], status))
+	{
+		if (bs_answer_is_gone(service, answer))
+			judgement->outcome = BS_ALREADY_ENDED;
+		else
+			judge_as(answer, judgement, BS_BAD_REPLY,
+					 ", but not for the session (check the server's "
+					 "base_url)");
+	}
+	else if (status == 401 || status == 403 || status == 407)
+		judge_as(answer, judgement, BS_DENIED, "");
+	else if (status == 429)
+		judge_as(answer, judgement, BS_RATE_LIMITED, "");
+	else if (status >= 500)
+		judge_as(answer, judgement, BS_UNAVAILABLE, "");
+	else
+		judge_as(answer, judgement, BS_REJECTED, "");
+
+	if (status == 408 || status == 429 || status >= 500)
+		judgement->next = BS_NEXT_RETRY;
+}
+
+/*
+ * No complete answer.
+ */
+static void
+judge_failure(const HttpReply *http, BsJudgement *judgement)
+{
+	const char *what = "reply could not be read: ";
+
+	judgement->outcome = BS_BAD_REPLY;
+	if (http->failure == HTTP_TIMEOUT)
+	{
+		judgement->outcome = BS_TIMED_OUT;
+		what = "";
+	}
+	else if (http->failure == HTTP_NO_CONNECTION ||
+			 http->failure == HTTP_NO_TRUST)
+	{
+		judgement->outcome = BS_UNREACHABLE;
+		what = "no connection: ";
+	}
+	if (http->failure == HTTP_NO_CONNECTION ||
+		http->failure == HTTP_CUT_SHORT)
+		judgement->next = BS_NEXT_RETRY;
+	judgement->error = psprintf("%s%s", what, http->error);
+}
+
+/*
+ * A read made to settle an ambiguous refusal cannot end in anything but: it
+ * was gone already, the refusal was meant, or nobody knows.
+ */
+static void
+judge_settling(const BsService *service, const BsAnswer *answer,
+			   BsJudgement *judgement)
+{
+	if (judgement->outcome == BS_ENDED)
+		judgement->outcome = BS_ALREADY_ENDED;
+	else if (judgement->outcome == BS_REQUESTED)
+	{
+		bool		live = bs_list_has(service->field[BS_LIVE_STATUS],
+									   answer->status);
+
+		judgement->outcome = live ? BS_DENIED : BS_BAD_REPLY;
+		judgement->error = psprintf("provider refused the end and shows the "
+									"session as \"%s\"%s", answer->status,
+									live ? "" : ", which is not a known "
+									"status");
+		judgement->next = BS_NEXT_NOTHING;
+	}
+}
+
+/*
+ * Says what a reply means.  Everything in *judgement is in the current memory
+ * context and free of the secrets given.  Throws only if there is no memory.
+ */
+void
+bs_reply_judge(const BsService *service, const BsSecrets *secrets,
+			   BsQuestion question, const HttpReply *reply,
+			   BsJudgement *judgement)
+{
+	const char *time_field = service->field[BS_ENDED_AT_FIELD];
+	BsAnswer	answer;
+	char	   *time;
+
+	memset(judgement, 0, sizeof(*judgement));
+	bs_answer_read(service, reply, &answer);
+	if (reply->failure != HTTP_ANSWERED)
+		judge_failure(reply, judgement);
+	else if (reply->status >= 200 && reply->status < 300)
+		judge_success(service, question, &answer, judgement);
+	else
+		judge_refusal(service, question, &answer, judgement);
+	if (question == BS_Q_SETTLE)
+		judge_settling(service, &answer, judgement);
+	else if (question == BS_Q_CONFIRM &&
+			 judgement->outcome == BS_ALREADY_ENDED)
+		judgement->outcome = BS_ENDED;
+
+	if (reply->should_retry == 0 && judgement->next == BS_NEXT_RETRY)
+		judgement->next = BS_NEXT_NOTHING;
+	else if (reply->should_retry == 1 && reply->status >= 400 &&
+			 judgement->next == BS_NEXT_NOTHING &&
+			 !bs_outcome_done(judgement->outcome))
+		judgement->next = BS_NEXT_RETRY;
+
+	if (answer.json != NULL && time_field != NULL &&
+		(time = bs_json_word(answer.json, time_field)) != NULL)
+		judgement->ended_at = bs_answer_time(time);
+	judgement->provider_status = bs_answer_showable(secrets, answer.status);
+	judgement->error = bs_answer_showable(secrets, judgement->error);
+	judgement->response = bs_answer_keep(secrets, &answer);
+	bs_json_free(answer.json);
+}
