@@ -152,7 +152,13 @@ start_server(uint16_t port)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	return MHD_start_daemon(MHD_USE_EPOLL_INTERNALLY | MHD_USE_SUSPEND_RESUME,
+	/*
+	 * poll, not epoll: libmicrohttpd's edge-triggered epoll loses an event
+	 * now and then when hundreds of connections are busy on a loaded machine,
+	 * and leaves a request unread.
+	 */
+	return MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD |
+							MHD_ALLOW_SUSPEND_RESUME,
 							port, NULL, NULL, receive_cb, NULL,
 							MHD_OPTION_SOCK_ADDR,
 							(struct sockaddr *) &address,
