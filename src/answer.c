@@ -178,11 +178,14 @@ find_message(const BsAnswer *answer)
 		"error", "errors.0.message", "title"
 	};
 	const char *body = answer->http->body;
+	size_t		length = answer->http->length;
 
-	if (answer->html || answer->http->length == 0)
+	while (length > 0 && isspace((unsigned char) body[length - 1]))
+		length--;
+	if (answer->html || length == 0)
 		return NULL;
 	if (answer->json == NULL)
-		return clean_text(body, answer->http->length, 0, true);
+		return clean_text(body, length, 0, true);
 	for (int i = 0; i < (int) lengthof(paths); i++)
 	{
 		char	   *word = bs_json_word(answer->json, paths[i]);

@@ -36,59 +36,92 @@ to_utf8(const char *text)
 	return converted == text ? pstrdup(text) : converted;
 }
 
+/* A user mapping, read. */
+typedef struct Mapping
+{
+	const char *owner;			/* for a hint: the role's name, or PUBLIC */
+	bool		found;
+	BsMappingOptions options;
+} Mapping;
+
 /*
- * Raises the error for a credential that is not there.  "mapped" tells
- * whether there is a user mapping at all.
+ * Raises the error for a credential that is not there.
  */
 static void
-refuse_credential(const ForeignServer *server, Oid role, bool mapped,
-				  const char *wanted)
+refuse_credential(const ForeignServer *server, Oid role,
+				  const Mapping *mapping, const char *wanted)
 {
-	const char *role_name = GetUserNameFromId(role, false);
+	bool		pair = strcmp(wanted, "api_key") != 0;
+	const char *name = GetUserNameFromId(role, false);
 
+	if (!mapping->found)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("user mapping not found for user \"%s\", server "
+						"\"%s\"", name, server->servername),
+				 errhint("CREATE USER MAPPING FOR %s SERVER %s OPTIONS "
+						 "(%s '...');", quote_identifier(name),
+						 quote_identifier(server->servername),
+						 pair ? "username '...', password" : wanted)));
 	ereport(ERROR,
-			(errcode(mapped ? ERRCODE_FDW_OPTION_NAME_NOT_FOUND :
-					 ERRCODE_UNDEFINED_OBJECT),
-			 mapped ?
+			(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 			 errmsg("user mapping for user \"%s\", server \"%s\" has no %s",
-					role_name, server->servername, wanted) :
-			 errmsg("user mapping not found for user \"%s\", server \"%s\"",
-					role_name, server->servername),
-			 errhint("%s USER MAPPING FOR %s SERVER %s OPTIONS (%s%s '...');",
-					 mapped ? "ALTER" : "CREATE", quote_identifier(role_name),
+					name, server->servername, wanted),
+			 errhint("ALTER USER MAPPING FOR %s SERVER %s OPTIONS (%s "
+					 "'...');", mapping->owner,
 					 quote_identifier(server->servername),
-					 mapped ? "ADD " : "",
-					 strcmp(wanted, "username and password") == 0 ?
-					 "username '...', password" : wanted)));
+					 pair ? "ADD username '...', ADD password" :
+					 "ADD api_key")));
 }
 
 /*
- * Returns the options of the role's user mapping, or else PUBLIC's.  Sets
- * *found to whether there is one.
+ * Raises the error for a key that would never be sent.
  */
-static List *
-get_mapping_options(Oid server, Oid role, bool *found)
+static void
+refuse_unused_key(const ForeignServer *server, const Mapping *mapping)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+			 errmsg("server \"%s\" does not say how to send an api_key",
+					server->servername),
+			 errdetail("The user mapping has one, and the option \"auth\" of "
+					   "the server is \"none\"."),
+			 errhint("ALTER SERVER %s OPTIONS (ADD auth 'bearer'); or drop "
+					 "the api_key of the user mapping for %s.",
+					 quote_identifier(server->servername), mapping->owner)));
+}
+
+/*
+ * Reads the role's user mapping, or else PUBLIC's.
+ */
+static void
+read_mapping(Oid server, Oid role, Mapping *mapping)
 {
 	HeapTuple	tuple;
 	List	   *options = NIL;
 	Datum		datum;
 	bool		isnull;
 
+	mapping->owner = quote_identifier(GetUserNameFromId(role, false));
 	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
 							ObjectIdGetDatum(server));
 	if (!HeapTupleIsValid(tuple))
+	{
+		mapping->owner = "PUBLIC";
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER,
 								ObjectIdGetDatum(InvalidOid),
 								ObjectIdGetDatum(server));
-	*found = HeapTupleIsValid(tuple);
-	if (!*found)
-		return NIL;
-	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
-							Anum_pg_user_mapping_umoptions, &isnull);
-	if (!isnull)
-		options = untransformRelOptions(datum);
-	ReleaseSysCache(tuple);
-	return options;
+	}
+	mapping->found = HeapTupleIsValid(tuple);
+	if (mapping->found)
+	{
+		datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
+								Anum_pg_user_mapping_umoptions, &isnull);
+		if (!isnull)
+			options = untransformRelOptions(datum);
+		ReleaseSysCache(tuple);
+	}
+	bs_options_read_mapping(options, &mapping->options);
 }
 
 /*
@@ -148,35 +181,34 @@ bool
 bs_credential_load(BsService *service, const ForeignServer *server, Oid role)
 {
 	const char *auth = service->field[BS_AUTH];
-	BsMappingOptions mapping;
-	bool		found;
+	bool		basic = strcmp(auth, "basic") == 0;
+	bool		none = strcmp(auth, "none") == 0;
+	Mapping		mapping;
+	BsMappingOptions *options = &mapping.options;
 
-	bs_options_read_mapping(get_mapping_options(server->serverid, role,
-												&found), &mapping);
-	if (mapping.api_key_file != NULL)
-		service->api_key = read_key_file(mapping.api_key_file);
-	else if (mapping.api_key != NULL)
-		service->api_key = mapping.api_key;
-	if (mapping.username != NULL)
+	read_mapping(server->serverid, role, &mapping);
+	if (options->api_key_file != NULL)
+		service->api_key = read_key_file(options->api_key_file);
+	else if (options->api_key != NULL)
+		service->api_key = options->api_key;
+	if (options->username != NULL)
 	{
-		service->username = to_utf8(mapping.username);
-		service->password = to_utf8(mapping.password);
-		bs_redact_wipe(mapping.password);
+		service->username = to_utf8(options->username);
+		service->password = to_utf8(options->password);
+		bs_redact_wipe(options->password);
 	}
 
-	if (strcmp(auth, "none") == 0 || strcmp(auth, "basic") == 0)
-	{
-		if (service->username == NULL &&
-			(service->api_key != NULL || strcmp(auth, "basic") == 0))
-			refuse_credential(server, role, found, "username and password");
-	}
-	else if (service->api_key == NULL)
-		refuse_credential(server, role, found, "api_key");
+	if (none && service->api_key != NULL)
+		refuse_unused_key(server, &mapping);
+	else if (basic && service->username == NULL)
+		refuse_credential(server, role, &mapping, "username and password");
+	else if (!basic && !none && service->api_key == NULL)
+		refuse_credential(server, role, &mapping, "api_key");
 
 	bs_redact_add(&service->secrets, service->api_key);
 	bs_redact_add(&service->secrets, service->password);
 	if (service->username != NULL)
 		bs_redact_add_pair(&service->secrets, service->username,
 						   service->password);
-	return mapping.api_key_file == NULL;
+	return options->api_key_file == NULL;
 }

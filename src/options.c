@@ -8,7 +8,7 @@
  * The validator is not told the server's name; a server without the option
  * "provider" is therefore checked as a whole only when it is used.
  *
- * No message quotes the value of an option that can hold a secret.
+ * No message quotes a value that can hold a secret or unprintable characters.
  */
 #include "postgres.h"
 
@@ -93,7 +93,7 @@ refuse_name(const char *name, Oid catalog)
 
 /*
  * Raises the error for a value that an option cannot have.  "value" is NULL
- * if it may be secret.
+ * if it must not be quoted.
  */
 static void
 refuse_value(const char *name, const char *value, const char *detail)
@@ -142,14 +142,14 @@ read_rate(DefElem *option)
  * Raises an error unless the text can stand in a header line: visible ASCII.
  */
 static void
-check_visible(const char *name, const char *value, bool secret)
+check_visible(const char *name, const char *value)
 {
 	const unsigned char *p = (const unsigned char *) value;
 
 	while (*p > ' ' && *p < 0x7f)
 		p++;
 	if (*value == '\0' || *p != '\0')
-		refuse_value(name, secret ? NULL : value,
+		refuse_value(name, NULL,
 					 "It must be visible ASCII characters without spaces, "
 					 "and not empty.");
 }
@@ -216,7 +216,7 @@ read_server_option(DefElem *option, BsServerOptions *server)
 	else if (strcmp(name, "project_id") == 0)
 	{
 		server->project_id = defGetString(option);
-		check_visible(name, server->project_id, false);
+		check_visible(name, server->project_id);
 	}
 	else if (strcmp(name, "ca_file") == 0)
 		server->ca_file = defGetString(option);
@@ -290,7 +290,7 @@ bs_options_read_mapping(List *options, BsMappingOptions *mapping)
 		if (strcmp(option->defname, "api_key") == 0)
 		{
 			mapping->api_key = defGetString(option);
-			check_visible(option->defname, mapping->api_key, true);
+			check_visible(option->defname, mapping->api_key);
 		}
 		else if (strcmp(option->defname, "api_key_file") == 0)
 			mapping->api_key_file = defGetString(option);

@@ -85,6 +85,17 @@ judge_as(const BsAnswer *answer, BsJudgement *judgement,
 }
 
 /*
+ * Does the descriptor list the words for a session that is over?  If not,
+ * every word counts that is not one for a live session.
+ */
+static bool
+lists_the_words(const BsService *service)
+{
+	return service->field[BS_ENDED_STATUS] != NULL ||
+		service->field[BS_TERMINAL_STATUS] != NULL;
+}
+
+/*
  * A 2xx: is it over?  Of the reads, only one that shows a known word settles
  * anything.
  */
@@ -124,8 +135,8 @@ judge_success(const BsService *service, BsQuestion question,
 		judgement->outcome = BS_ENDED;
 	else if (bs_list_has(service->field[BS_TERMINAL_STATUS], answer->status))
 		judgement->outcome = BS_ALREADY_ENDED;
-	else if (must_know ||
-			 bs_list_has(service->field[BS_LIVE_STATUS], answer->status))
+	else if (bs_list_has(service->field[BS_LIVE_STATUS], answer->status) ||
+			 (must_know && lists_the_words(service)))
 	{
 		judgement->outcome = BS_REQUESTED;
 		judgement->next = BS_NEXT_CONFIRM;
