@@ -245,8 +245,9 @@ Datum
 bsession_end_many(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ManyCall	call = {NULL};
+	ManyCall	call;
 
+	memset(&call, 0, sizeof(call));
 	InitMaterializedSRF(fcinfo, 0);
 	bs_rows_check_type(rsinfo->setDesc);
 	read_ids(fcinfo, &call);

@@ -27,6 +27,10 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "libcurl 7.87 or later is needed: older ones wait for a dead name server"
+#endif
+
 #ifdef USE_EPOLL
 /* Events taken from the kernel in one go. */
 #define MAX_EVENTS			64
