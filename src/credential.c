@@ -206,6 +206,7 @@ bs_credential_load(BsService *service, const ForeignServer *server, Oid role)
 		refuse_credential(server, role, &mapping, "api_key");
 
 	bs_redact_add(&service->secrets, service->api_key);
+	bs_redact_add(&service->secrets, service->username);
 	bs_redact_add(&service->secrets, service->password);
 	if (service->username != NULL)
 		bs_redact_add_pair(&service->secrets, service->username,

@@ -8,19 +8,20 @@
 typedef enum BsField
 {
 	BS_BASE_URL,				/* scheme, host, port, path prefix */
-	BS_AUTH,					/* header:NAME, bearer, basic, query:NAME, none */
+	BS_AUTH,					/* header:NAME, bearer, basic, query:NAME,
+								 * none */
 	BS_END_METHOD,
 	BS_END_PATH,				/* with {id}; may have a query */
 	BS_END_BODY,				/* JSON; NULL = no body, no Content-Type */
-	BS_CONFIRM_PATH,			/* GET shows the session; NULL = no such call */
+	BS_CONFIRM_PATH,			/* GET shows the session; NULL if none does */
 	BS_PROJECT,					/* where project_id goes: header:, body:NAME */
 	BS_REPLY,					/* json = nothing else is understood; any */
-	BS_ID_URL,					/* true = an id may be the session's stop URL */
+	BS_ID_URL,					/* true = an id may be a stop URL */
 	BS_GONE_STATUS,				/* HTTP statuses of a session that is gone */
 	BS_GONE_MATCH,				/* text that such a reply must hold, or NULL */
 	BS_AMBIGUOUS_STATUS,		/* HTTP statuses that only a read can settle */
 	BS_STATUS_FIELD,			/* dotted path to the status in a reply */
-	BS_STATUS_REQUIRED,			/* true = a 2xx without a known one is no end */
+	BS_STATUS_REQUIRED,			/* true = a 2xx must have a known one */
 	BS_LIVE_STATUS,				/* words for: still alive */
 	BS_ENDED_STATUS,			/* words for: over, by us */
 	BS_TERMINAL_STATUS,			/* words for: over, not by us */

@@ -181,9 +181,11 @@ begin_one(ManyCall *call, int number)
 	{
 		BsResult	result = {.outcome = BS_REJECTED, .error = why};
 
-		/* What looks like a URL may hold a token. */
+		/* What looks like a URL may hold a token, of whatever account. */
 		if (given != NULL && strstr(given, "://") != NULL)
 			given = NULL;
+		if (given != NULL)
+			given = bs_redact(&call->account->service.secrets, given);
 		put_row(call, number, given, &result);
 	}
 }

@@ -28,7 +28,7 @@
 #include "storage/fd.h"
 
 #if LIBCURL_VERSION_NUM < 0x075700
-#error "libcurl 7.87 or later is needed: older ones wait for a dead name server"
+#error "libcurl 7.87 is needed: older ones wait for a dead name server"
 #endif
 
 #ifdef USE_EPOLL

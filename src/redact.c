@@ -4,8 +4,9 @@
  *
  * A provider may repeat in its answer what it was sent: the key itself, the
  * URL with the token in it, the Authorization header.  What is shown or kept
- * of an answer therefore passes through here, with every form in which the
- * secret went out: as it is, percent-encoded, and in base64.
+ * of an answer therefore passes through here.  A secret is recognised as it
+ * is, in base64 (padded or not, either alphabet), and in both cases with any
+ * of its characters percent-encoded, once or more often.
  *
  * Needs no server: it is built into the fuzz targets as well.
  */
@@ -20,6 +21,9 @@
 #include "redact.h"
 
 #define REDACTED "[redacted]"
+
+/* Beginnings of a secret shorter than this tell nothing. */
+#define MIN_PART	4
 
 /*
  * Keeps the forms sorted by length, the longest first: where one form holds
@@ -50,43 +54,29 @@ add_form(BsSecrets *secrets, char *form)
 }
 
 /*
- * Returns "text" percent-encoded with hex digits of the given case.
+ * Adds a text in base64, in both alphabets and without the padding, which may
+ * or may not follow.
  */
-static char *
-percent_encode(const char *text, const char *hex)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (const unsigned char *p = (const unsigned char *) text; *p; p++)
-	{
-		if ((*p < 0x80 && isalnum(*p)) || strchr("-._~", *p) != NULL)
-			appendStringInfoChar(&buf, (char) *p);
-		else
-			appendStringInfo(&buf, "%%%c%c", hex[*p >> 4], hex[*p & 15]);
-	}
-	return buf.data;
-}
-
-/*
- * Returns "text" in base64, or NULL if it cannot be encoded.
- */
-static char *
-base64_encode(const char *text)
+static void
+add_base64(BsSecrets *secrets, const char *text)
 {
 	int			length = (int) strlen(text);
 	int			room = pg_b64_enc_len(length) + 1;
 	char	   *encoded = palloc(room);
-	int			written = pg_b64_encode((const void *) text, length,
-										encoded, room - 1);
+	int			written = pg_b64_encode((const void *) text, length, encoded,
+										room - 1);
+	char	   *other;
 
 	if (written < 0)
-	{
-		pfree(encoded);
-		return NULL;
-	}
+		return;
+	while (written > 0 && encoded[written - 1] == '=')
+		written--;
 	encoded[written] = '\0';
-	return encoded;
+	other = pstrdup(encoded);
+	for (char *p = other; *p; p++)
+		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+	add_form(secrets, encoded);
+	add_form(secrets, other);
 }
 
 /*
@@ -96,16 +86,10 @@ base64_encode(const char *text)
 void
 bs_redact_add(BsSecrets *secrets, const char *secret)
 {
-	char	   *encoded;
-
 	if (secret == NULL || *secret == '\0')
 		return;
 	add_form(secrets, pstrdup(secret));
-	add_form(secrets, percent_encode(secret, "0123456789ABCDEF"));
-	add_form(secrets, percent_encode(secret, "0123456789abcdef"));
-	encoded = base64_encode(secret);
-	if (encoded != NULL)
-		add_form(secrets, encoded);
+	add_base64(secrets, secret);
 }
 
 /*
@@ -116,39 +100,64 @@ bs_redact_add_pair(BsSecrets *secrets, const char *username,
 				   const char *password)
 {
 	char	   *pair = psprintf("%s:%s", username, password);
-	char	   *encoded = base64_encode(pair);
 
-	if (encoded != NULL)
-		add_form(secrets, encoded);
+	add_base64(secrets, pair);
 	bs_redact_wipe(pair);
 	pfree(pair);
 }
 
-/*
- * Returns a copy of "text" with its percent-encoding undone.
- */
-static char *
-percent_decode(const char *text)
+static int
+hex_value(char c)
 {
-	char	   *decoded = palloc(strlen(text) + 1);
-	char	   *to = decoded;
+	return c >= '0' && c <= '9' ? c - '0' :
+		c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+		c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
 
-	while (*text != '\0')
+/*
+ * Returns the character at *text, with any percent-encoding of it undone, and
+ * moves *text behind it.
+ */
+static unsigned char
+next_character(const char **text)
+{
+	unsigned char c = (unsigned char) *(*text)++;
+
+	while (c == '%' && hex_value((*text)[0]) >= 0 &&
+		   hex_value((*text)[1]) >= 0)
 	{
-		unsigned	byte;
-
-		if (text[0] == '%' && isxdigit((unsigned char) text[1]) &&
-			isxdigit((unsigned char) text[2]) &&
-			sscanf(text + 1, "%2x", &byte) == 1)
-		{
-			*to++ = (char) byte;
-			text += 3;
-		}
-		else
-			*to++ = *text++;
+		c = (unsigned char) (hex_value((*text)[0]) * 16 +
+							 hex_value((*text)[1]));
+		*text += 2;
 	}
-	*to = '\0';
-	return decoded;
+	return c;
+}
+
+/*
+ * Returns how many bytes of "text" a form takes up at its beginning, or 0.
+ * Where the text ends in the middle of a form, as a reply that was cut short
+ * can, its beginning counts too.
+ */
+static size_t
+match(const char *text, const char *form)
+{
+	const char *p = text;
+	int			matched;
+
+	for (matched = 0; *form; matched++, form++)
+	{
+		const char *behind = p;
+
+		if (*p == '\0')
+			return matched >= MIN_PART ? p - text : 0;
+		if (next_character(&behind) == (unsigned char) *form)
+			p = behind;
+		else if (*p == *form)
+			p++;				/* a percent sign of the secret's own */
+		else
+			return 0;
+	}
+	return p - text;
 }
 
 /*
@@ -157,15 +166,16 @@ percent_decode(const char *text)
 void
 bs_redact_add_encoded(BsSecrets *secrets, const char *encoded)
 {
-	char	   *decoded;
+	StringInfoData decoded;
 
-	if (encoded == NULL || *encoded == '\0')
+	if (encoded == NULL)
 		return;
-	add_form(secrets, pstrdup(encoded));
-	decoded = percent_decode(encoded);
-	bs_redact_add(secrets, decoded);
-	bs_redact_wipe(decoded);
-	pfree(decoded);
+	initStringInfo(&decoded);
+	while (*encoded != '\0')
+		appendStringInfoChar(&decoded, (char) next_character(&encoded));
+	bs_redact_add(secrets, decoded.data);
+	bs_redact_wipe(decoded.data);
+	pfree(decoded.data);
 }
 
 /*
@@ -179,21 +189,15 @@ bs_redact(const BsSecrets *secrets, const char *text)
 	initStringInfo(&buf);
 	while (*text != '\0')
 	{
-		int			i;
+		size_t		length = 0;
 
-		for (i = 0; i < secrets->nforms; i++)
-		{
-			size_t		length = strlen(secrets->form[i]);
-
-			if (strncmp(text, secrets->form[i], length) == 0)
-			{
-				appendStringInfoString(&buf, REDACTED);
-				text += length;
-				break;
-			}
-		}
-		if (i == secrets->nforms)
-			appendStringInfoChar(&buf, *text++);
+		for (int i = 0; i < secrets->nforms && length == 0; i++)
+			length = match(text, secrets->form[i]);
+		if (length > 0)
+			appendStringInfoString(&buf, REDACTED);
+		else
+			appendStringInfoChar(&buf, *text);
+		text += Max(length, 1);
 	}
 	return buf.data;
 }

@@ -5,7 +5,7 @@
 #ifndef BS_REDACT_H
 #define BS_REDACT_H
 
-/* At most: a key and a token in five forms each, and some room. */
+/* At most: two secrets in three forms each, and two of a pair. */
 #define BS_MAX_SECRET_FORMS		16
 
 typedef struct BsSecrets

@@ -81,7 +81,8 @@ static void
 append_url(StringInfo url, const BsService *service, const BsSessionId *id,
 		   const char *path)
 {
-	const char *parameter = bs_field_argument(service->field[BS_AUTH], "query:");
+	const char *parameter = bs_field_argument(service->field[BS_AUTH],
+											  "query:");
 	const char *query = strchr(path, '?');
 	StringInfoData encoded;
 
@@ -176,7 +177,8 @@ void
 bs_request_build(const BsService *service, const BsSessionId *id, BsAsk ask,
 				 HttpRequest *request)
 {
-	const char *header = bs_field_argument(service->field[BS_PROJECT], "header:");
+	const char *header = bs_field_argument(service->field[BS_PROJECT],
+										   "header:");
 	StringInfoData url;
 
 	memset(request, 0, sizeof(*request));
