@@ -1,0 +1,105 @@
+# browser_session: end remote browser sessions from SQL.
+#
+# `make help` lists the targets.  Building, installing and cleaning are PGXS's;
+# test, lint and demo set up all they need by themselves, so they must not ask
+# for PostgreSQL's development files before they had a chance to install them.
+
+.DEFAULT_GOAL := all
+
+SELF_SUFFICIENT = help test lint demo
+
+.PHONY: $(SELF_SUFFICIENT)
+
+help:
+	@echo 'make               build the extension'
+	@echo 'make install       install it into the PostgreSQL that pg_config names'
+	@echo 'make clean         remove what was built'
+	@echo 'make demo          end three real browsers from SQL'
+	@echo 'make test          run all tests (T=regress, isolation, tap or lint:'
+	@echo '                   that kind only; T=tap:NAME: of those, NAME only)'
+	@echo 'make lint          the same as make test T=lint'
+	@echo 'make installcheck  run the tests on an installed server by hand'
+	@echo
+	@echo 'PG_CONFIG=/path/to/pg_config  builds for another PostgreSQL'
+	@echo 'WERROR=1                      makes compiler warnings errors'
+	@echo
+	@echo 'test, lint and demo install the Debian packages they lack, and work'
+	@echo 'in a temporary copy with a PostgreSQL server of their own.'
+
+test:
+	@test/run $(T)
+
+lint:
+	@test/run lint
+
+demo:
+	@test/demo
+
+ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+ifeq ($(wildcard $(PGXS)),)
+$(error No PostgreSQL to build for: "$(PG_CONFIG)" is missing or knows no \
+	PGXS.  Install the server's development files (Debian: \
+	postgresql-server-dev-15) or set PG_CONFIG=/path/to/pg_config)
+endif
+
+# The version stands in the control file and nowhere else.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" \
+	browser_session.control)
+
+EXTENSION = browser_session
+MODULE_big = browser_session
+OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c))
+DATA = $(wildcard sql/browser_session--*.sql)
+
+# PostgreSQL's headers are system headers to us: -Wextra is for our code.
+PG_CPPFLAGS = -Isrc -isystem $(includedir_server) \
+	-DBS_VERSION='"$(EXTVERSION)"'
+PG_CFLAGS = -Wall -Wextra $(if $(WERROR),-Werror)
+SHLIB_LINK = -lcurl -ljansson
+
+# PostgreSQL's own flags are those of the compiler it was built with.
+ifneq ($(findstring clang,$(CC)),)
+PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
+endif
+
+# A PostgreSQL with JIT wants bitcode too; without its clang, do without.
+LLVM_CLANG := $(shell sed -n 's/^CLANG *= *//p' \
+	$(dir $(PGXS))../Makefile.global)
+ifeq ($(shell command -v $(firstword $(LLVM_CLANG)) 2>/dev/null),)
+override with_llvm = no
+endif
+
+# Expected results of both kinds are in the top-level expected/.
+REGRESS := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test
+ISOLATION := $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --outputdir=.
+PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+TAP_TESTS := $(if $(PROVE_TESTS),1)
+
+EXTRA_CLEAN = test/provider_sim
+
+include $(PGXS)
+
+PG_PROVE_FLAGS += -I test/perl
+
+# PGXS does not know which headers a file includes.
+$(OBJS): $(wildcard src/*.h) browser_session.control
+$(OBJS:.o=.bc): $(wildcard src/*.h) browser_session.control
+
+SIM_SOURCES = $(wildcard test/provider_sim.c test/sim/*.c)
+
+test/provider_sim: $(SIM_SOURCES) $(wildcard test/sim/*.h)
+	$(CC) -std=gnu11 -O1 -g -pthread $(PG_CFLAGS) -o $@ $(SIM_SOURCES) \
+		-lmicrohttpd -ljansson
+
+# The tests talk to providers through the simulator: the TAP tests start it,
+# for the others test/run does.
+installcheck: test/provider_sim
+installcheck: export PROVIDER_SIM = $(CURDIR)/test/provider_sim
+
+endif

@@ -1,0 +1,158 @@
+# Connection.pm
+#
+# One connection of BrowserSession::Wire, as its handler sees it: read the
+# request, then answer byte by byte, properly or not.
+#
+# Lives in a process of its own that ends with it, so a handler may block.  It
+# never outlives the test: every wait watches the process that started it.
+
+package BrowserSession::Connection;
+
+use strict;
+use warnings;
+
+use IO::Select;
+use POSIX       ();
+use Socket      qw(SOL_SOCKET SO_LINGER);
+use Time::HiRes qw(time);
+
+# socket: connected, perhaps a TLS one; record: called with each request's
+# bytes
+sub new
+{
+	my ($class, $socket, $record) = @_;
+
+	$socket->autoflush(1);
+	return bless {
+		socket => $socket,
+		record => $record,
+		parent => getppid(),
+		buffer => '' }, $class;
+}
+
+# Reads one request; undef if the peer closed instead of sending one.
+sub request
+{
+	my ($self) = @_;
+
+	until ($self->{buffer} =~ /\r\n\r\n/)
+	{
+		return unless $self->read_more;
+	}
+	my ($head) = $self->{buffer} =~ /\A(.*?\r\n\r\n)/s;
+	my ($length) = $head =~ /^content-length:[ \t]*(\d+)/mi;
+	my $total = length($head) + ($length // 0);
+
+	while (length($self->{buffer}) < $total)
+	{
+		return unless $self->read_more;
+	}
+	my $bytes = substr($self->{buffer}, 0, $total, '');
+	$self->{record}->($bytes);
+	return parse($bytes);
+}
+
+# Takes a request's bytes apart.  Headers stay pairs in their order, as they
+# came.
+sub parse
+{
+	my ($bytes) = @_;
+	my ($head, $body) = split /\r\n\r\n/, $bytes, 2;
+	my ($line, @lines) = split /\r\n/, $head;
+	my ($method, $target, $version) = split / /, $line, 3;
+
+	return {
+		bytes => $bytes,
+		method => $method,
+		target => $target,
+		version => $version,
+		headers => [ map { [ split /: ?/, $_, 2 ] } @lines ],
+		body => $body // '' };
+}
+
+sub send
+{
+	my ($self, $bytes) = @_;
+	my $socket = $self->{socket};
+	local $SIG{PIPE} = 'IGNORE';
+
+	return print {$socket} $bytes;
+}
+
+# Answers well: the length is right and the connection closes afterwards
+# unless the headers say otherwise.
+sub reply
+{
+	my ($self, $status, $body, %headers) = @_;
+	%headers = (
+		'Content-Type' => 'application/json',
+		'Content-Length' => length $body,
+		'Connection' => 'close',
+		%headers);
+	my @lines = map { "$_: $headers{$_}\r\n" }
+	  grep { defined $headers{$_} } sort keys %headers;
+
+	return $self->send(
+		join('', "HTTP/1.1 $status Reason\r\n", @lines, "\r\n", $body));
+}
+
+# Sends a byte a second, for as long as somebody listens.
+sub trickle
+{
+	my ($self, $bytes) = @_;
+
+	foreach my $byte (split //, $bytes)
+	{
+		return unless $self->send($byte);
+		return if $self->idle(1);
+	}
+	return;
+}
+
+# Says nothing until the peer gives up.
+sub hang
+{
+	my ($self) = @_;
+
+	until ($self->idle(60)) { }
+	return;
+}
+
+# Ends the connection with RST in place of FIN.
+sub reset
+{
+	my ($self) = @_;
+
+	setsockopt($self->{socket}, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0));
+	close $self->{socket};
+	return;
+}
+
+# Waits; true if the peer closed or the test is gone.
+sub idle
+{
+	my ($self, $seconds) = @_;
+	my $deadline = time + $seconds;
+
+	while ((my $left = $deadline - time) > 0)
+	{
+		return 1 if getppid() != $self->{parent};
+		next
+		  unless IO::Select->new($self->{socket})
+		  ->can_read($left > 0.5 ? 0.5 : $left);
+		return 1 unless $self->read_more;
+	}
+	return 0;
+}
+
+sub read_more
+{
+	my ($self) = @_;
+	my $got =
+	  sysread($self->{socket}, $self->{buffer}, 65536,
+		length $self->{buffer});
+
+	return $got;
+}
+
+1;
