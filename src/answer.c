@@ -219,12 +219,12 @@ bs_answer_read(const BsService *service, const HttpReply *http,
 }
 
 /*
- * Does a 404 speak of the path rather than of the session?  These are the
- * words of the routers in front of which the providers' code runs, and of
- * WebDriver for a path it does not know.
+ * Does a 404 speak of the path rather than of the session?  A page does, and
+ * so do the words of the routers behind which the providers' code runs, and
+ * of WebDriver for a path it does not know.
  */
-static bool
-is_router_error(const BsAnswer *answer)
+bool
+bs_answer_is_of_path(const BsAnswer *answer)
 {
 	static const char *const starts[] = {
 		"Route ", "Cannot DELETE ", "Cannot POST ", "Cannot PUT ",
@@ -233,6 +233,8 @@ is_router_error(const BsAnswer *answer)
 	};
 	char	   *error;
 
+	if (answer->html)
+		return true;
 	if (answer->message == NULL)
 		return false;
 	for (int i = 0; i < (int) lengthof(starts); i++)
@@ -260,7 +262,7 @@ bs_answer_is_gone(const BsService *service, const BsAnswer *answer)
 	const char *match = service->field[BS_GONE_MATCH];
 	const char *format = service->field[BS_REPLY];
 
-	if (answer->html || is_router_error(answer))
+	if (bs_answer_is_of_path(answer))
 		return false;
 	if (match != NULL)
 		return strstr(answer->http->body, match) != NULL;

@@ -21,6 +21,7 @@ typedef struct BsAnswer
 
 extern void bs_answer_read(const BsService *service, const HttpReply *http,
 						   BsAnswer *answer);
+extern bool bs_answer_is_of_path(const BsAnswer *answer);
 extern bool bs_answer_is_gone(const BsService *service,
 							  const BsAnswer *answer);
 extern int64 bs_answer_time(const char *text);

@@ -154,6 +154,8 @@ static void
 judge_refusal(const BsService *service, BsQuestion question,
 			  const BsAnswer *answer, BsJudgement *judgement)
 {
+	static const char *const wrong_place = ", but not for the session (check "
+		"the server's base_url)";
 	int			status = answer->http->status;
 
 	if (status < 400)
@@ -170,10 +172,10 @@ judge_refusal(const BsService *service, BsQuestion question,
 		if (bs_answer_is_gone(service, answer))
 			judgement->outcome = BS_ALREADY_ENDED;
 		else
-			judge_as(answer, judgement, BS_BAD_REPLY,
-					 ", but not for the session (check the server's "
-					 "base_url)");
+			judge_as(answer, judgement, BS_BAD_REPLY, wrong_place);
 	}
+	else if (status == 404 && bs_answer_is_of_path(answer))
+		judge_as(answer, judgement, BS_BAD_REPLY, wrong_place);
 	else if (status == 401 || status == 403 || status == 407)
 		judge_as(answer, judgement, BS_DENIED, "");
 	else if (status == 429)

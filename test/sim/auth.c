@@ -31,11 +31,14 @@ key_is_valid(const char *key)
 void
 auth_add_key(const char *key)
 {
+	char	  **longer;
+
 	if (key_is_valid(key))
 		return;
-	keys = realloc(keys, (key_count + 1) * sizeof(*keys));
-	if (keys == NULL)
+	longer = realloc(keys, (key_count + 1) * sizeof(*keys));
+	if (longer == NULL)
 		abort();
+	keys = longer;
 	keys[key_count++] = text_copy(key, strlen(key));
 }
 

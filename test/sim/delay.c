@@ -47,10 +47,13 @@ heap_push(Delayed delayed)
 
 	if (heap_length > heap_room)
 	{
-		heap_room = heap_room > 0 ? heap_room * 2 : 256;
-		heap = realloc(heap, heap_room * sizeof(*heap));
-		if (heap == NULL)
+		size_t		room = heap_room > 0 ? heap_room * 2 : 256;
+		void	   *larger = realloc(heap, room * sizeof(*heap));
+
+		if (larger == NULL)
 			abort();
+		heap = larger;
+		heap_room = room;
 	}
 	for (; i > 0 && heap[(i - 1) / 2].due > delayed.due; i = (i - 1) / 2)
 		heap[i] = heap[(i - 1) / 2];

@@ -4,26 +4,28 @@
 CREATE SCHEMA elsewhere;
 CREATE EXTENSION browser_session SCHEMA elsewhere;
 
--- Everything is in the schema of choice
-SELECT pg_describe_object(classid, objid, objsubid) AS object
+-- The extension's own objects; an array type comes with its element's
+CREATE VIEW member AS
+SELECT classid, objid, objsubid,
+	pg_describe_object(classid, objid, objsubid) AS object
 FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass
   AND refobjid = (SELECT oid FROM pg_extension
 				  WHERE extname = 'browser_session')
   AND deptype = 'e'
-ORDER BY 1;
+  AND NOT (classid = 'pg_type'::regclass
+		   AND EXISTS (SELECT FROM pg_type t
+					   WHERE t.oid = objid AND t.typcategory = 'A'));
+
+-- Everything is in the schema of choice
+SELECT object FROM member ORDER BY 1;
 
 -- Fails: the functions look for the type where it was made
 ALTER EXTENSION browser_session SET SCHEMA public;
 
 -- Each object has a comment: no rows
-SELECT pg_describe_object(classid, objid, objsubid) AS without_comment
-FROM pg_depend d
-WHERE refclassid = 'pg_extension'::regclass
-  AND refobjid = (SELECT oid FROM pg_extension
-				  WHERE extname = 'browser_session')
-  AND deptype = 'e'
-  AND obj_description(objid, classid::regclass::name) IS NULL;
+SELECT object AS without_comment FROM member
+WHERE obj_description(objid, classid::regclass::name) IS NULL;
 
 -- How the functions are declared
 SELECT proname, provolatile, proparallel, proisstrict, procost >= 100000 AS
@@ -53,5 +55,6 @@ SET browser_session.max_in_flight = 0;
 -- Fails: no such setting, the prefix is reserved
 SET browser_session.no_such_setting = 1;
 
+DROP VIEW member;
 DROP EXTENSION browser_session;
 DROP SCHEMA elsewhere;
