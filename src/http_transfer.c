@@ -288,14 +288,16 @@ classify(CURLcode code, int status)
 		case CURLE_SSL_INVALIDCERTSTATUS:
 			return HTTP_NO_TRUST;
 		case CURLE_URL_MALFORMAT:
-		case CURLE_OUT_OF_MEMORY:
 		case CURLE_COULDNT_RESOLVE_PROXY:
 		case CURLE_COULDNT_RESOLVE_HOST:
 		case CURLE_COULDNT_CONNECT:
 		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_SEND_ERROR:
-		case CURLE_GOT_NOTHING:
 			return HTTP_NO_CONNECTION;
+		case CURLE_OUT_OF_MEMORY:
+			/* Also libcurl's word for a header line that is too long. */
+			return status == 0 ? HTTP_NO_CONNECTION : HTTP_BROKEN_ANSWER;
+		case CURLE_GOT_NOTHING:
 		case CURLE_RECV_ERROR:
 			return status == 0 ? HTTP_NO_CONNECTION : HTTP_CUT_SHORT;
 		case CURLE_PARTIAL_FILE:

@@ -96,6 +96,28 @@ lists_the_words(const BsService *service)
 }
 
 /*
+ * A 2xx that does not show that the session is over.  A word that is not
+ * known may be followed by one that is, if the session can be read again.
+ */
+static void
+judge_unproven(const BsService *service, const BsAnswer *answer,
+			   BsJudgement *judgement)
+{
+	bool		live = bs_list_has(service->field[BS_LIVE_STATUS],
+								   answer->status);
+
+	if (live || service->field[BS_CONFIRM_PATH] != NULL)
+	{
+		judgement->outcome = BS_REQUESTED;
+		judgement->next = BS_NEXT_CONFIRM;
+	}
+	else
+		judgement->outcome = BS_BAD_REPLY;
+	judgement->error = psprintf("provider reports \"%s\"%s", answer->status,
+								live ? "" : ", which is not a known status");
+}
+
+/*
  * A 2xx: is it over?  Of the reads, only one that shows a known word settles
  * anything.
  */
@@ -137,12 +159,7 @@ judge_success(const BsService *service, BsQuestion question,
 		judgement->outcome = BS_ALREADY_ENDED;
 	else if (bs_list_has(service->field[BS_LIVE_STATUS], answer->status) ||
 			 (must_know && lists_the_words(service)))
-	{
-		judgement->outcome = BS_REQUESTED;
-		judgement->next = BS_NEXT_CONFIRM;
-		judgement->error = psprintf("provider still reports \"%s\"",
-									answer->status);
-	}
+		judge_unproven(service, answer, judgement);
 	else
 		judgement->outcome = BS_ENDED;
 }
@@ -158,9 +175,10 @@ judge_refusal(const BsService *service, BsQuestion question,
 		"the server's base_url)";
 	int			status = answer->http->status;
 
-	if (status < 400)
+	if (status < 400 || status > 599)
 		judge_as(answer, judgement, BS_BAD_REPLY,
-				 status < 300 ? "" : " (redirects are not followed)");
+				 status < 300 || status > 399 ? ", which is not a status "
+				 "that ends an exchange" : " (redirects are not followed)");
 	else if (question == BS_Q_END &&
 			 bs_list_has_number(service->field[BS_AMBIGUOUS_STATUS], status))
 	{
@@ -185,7 +203,7 @@ judge_refusal(const BsService *service, BsQuestion question,
 	else
 		judge_as(answer, judgement, BS_REJECTED, "");
 
-	if (status == 408 || status == 429 || status >= 500)
+	if (status == 408 || status == 429 || (status >= 500 && status <= 599))
 		judgement->next = BS_NEXT_RETRY;
 }
 

@@ -12,7 +12,7 @@ package BrowserSession::Authority;
 use strict;
 use warnings;
 
-use Cwd                     ();
+use Cwd ();
 use PostgreSQL::Test::Utils ();
 
 sub new

@@ -12,7 +12,6 @@ use strict;
 use warnings;
 
 use IO::Select;
-use POSIX       ();
 use Socket      qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 

@@ -25,7 +25,6 @@ use Cwd ();
 use Fcntl;
 use File::Temp ();
 use IO::Socket::INET;
-use POSIX ();
 
 use constant ADDRESS => '127.0.0.53';
 

@@ -29,7 +29,7 @@ use warnings;
 use BrowserSession::Connection;
 use IO::Select;
 use IO::Socket::INET;
-use POSIX                   ();
+use POSIX ();
 use PostgreSQL::Test::Utils ();
 use Time::HiRes             qw(time);
 
