@@ -12,6 +12,7 @@ use lib "$FindBin::RealBin/../perl";
 
 use BrowserSession::Node;
 use BrowserSession::Wire;
+use Encode qw(encode);
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -348,7 +349,7 @@ foreach my $fault (@faults)
 	else
 	{
 		like($error, qr/\S/, '… with an error');
-		note $error;
+		note encode('UTF-8', $error // '');
 		cmp_ok(length $error, '<', 2000, '… of a readable length');
 	}
 	is($row->{done} ? 1 : 0, $outcome eq 'ended' ? 1 : 0,
