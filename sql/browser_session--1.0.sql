@@ -89,6 +89,7 @@ CREATE FUNCTION bsession_providers(
 	OUT gone_status text,
 	OUT gone_match text,
 	OUT ambiguous_status text,
+	OUT success_field text,
 	OUT status_field text,
 	OUT status_required text,
 	OUT live_status text,

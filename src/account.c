@@ -41,7 +41,8 @@ typedef struct AccountEntry
 	BsAccount  *account;		/* NULL if there is none at the moment */
 } AccountEntry;
 
-static HTAB *accounts = NULL;
+static HTAB *accounts = NULL;	/* AccountKey -> AccountEntry */
+static HTAB *paces = NULL;		/* oid of a server -> BsPace */
 
 /* Counts changes of servers and mappings. */
 static uint64 generation = 0;
@@ -128,6 +129,22 @@ refuse_role(const ForeignServer *server, Oid role)
  */
 
 /*
+ * Returns the pace of a server, which outlives its accounts: neither another
+ * role nor a changed option makes it faster.
+ */
+static BsPace *
+get_pace(Oid server)
+{
+	BsPace	   *pace;
+	bool		found;
+
+	pace = hash_search(paces, &server, HASH_ENTER, &found);
+	if (!found)
+		pace->next_send = 0;
+	return pace;
+}
+
+/*
  * Sets what the server's options and the provider's descriptor say.
  */
 static void
@@ -169,8 +186,11 @@ load_service(BsAccount *account, const ForeignServer *server)
 	while (*base != '\0' && base[strlen(base) - 1] == '/')
 		base[strlen(base) - 1] = '\0';
 	service->field[BS_BASE_URL] = base;
-	account->direct = bs_http_url_split(base, &url) &&
-		bs_http_url_is_loopback(&url);
+	if (!bs_http_url_split(base, &url))
+		elog(ERROR, "base_url of server \"%s\" is not valid",
+			 server->servername);
+	account->direct = bs_http_url_is_loopback(&url);
+	account->has_name = !bs_http_url_is_numeric(&url);
 	account->allow_http = options.allow_insecure || account->direct;
 
 	service->project_id = options.project_id;
@@ -182,6 +202,7 @@ load_service(BsAccount *account, const ForeignServer *server)
 	account->own_max_in_flight = options.max_in_flight;
 	if (options.max_rate > 0)
 		account->send_interval = (int64) (BS_US_PER_S / options.max_rate);
+	account->pace = get_pace(server->serverid);
 }
 
 /*
@@ -217,13 +238,20 @@ build_account(Oid server_id, Oid role)
 static void
 create_cache(void)
 {
-	HASHCTL		ctl = {
+	HASHCTL		account_ctl = {
 		.keysize = sizeof(AccountKey),
 		.entrysize = sizeof(AccountEntry),
 		.hcxt = CacheMemoryContext
 	};
+	HASHCTL		pace_ctl = {
+		.keysize = sizeof(Oid),
+		.entrysize = sizeof(BsPace),
+		.hcxt = CacheMemoryContext
+	};
 
-	accounts = hash_create("browser_session accounts", 16, &ctl,
+	paces = hash_create("browser_session paces", 16, &pace_ctl,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	accounts = hash_create("browser_session accounts", 16, &account_ctl,
 						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_change_cb, 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change_cb, 0);

@@ -7,6 +7,13 @@
 
 #include "provider.h"
 
+/* When the next request to a server may be sent, under max_rate. */
+typedef struct BsPace
+{
+	Oid			server;			/* must be first */
+	int64		next_send;
+} BsPace;
+
 typedef struct BsAccount
 {
 	const char *server;			/* the server's name */
@@ -19,7 +26,8 @@ typedef struct BsAccount
 	int			confirm_timeout;	/* ms */
 	int			max_in_flight;
 	int64		send_interval;	/* µs between two requests; 0 = no limit */
-	int64		next_send;		/* when the next request may be sent */
+	BsPace	   *pace;			/* of the server */
+	bool		has_name;		/* the host's name has to be looked up */
 
 	/* account.c's own */
 	MemoryContext context;		/* holds all of the above */

@@ -154,21 +154,43 @@ bs_answer_time(const char *text)
 static bool
 is_html(const HttpReply *http)
 {
+	static const char *const types[] = {"text/html", "application/xhtml"};
+	static const char *const starts[] = {"<!", "<html", "<head", "<body"};
 	const char *p = http->body;
 
 	if (http->length == 0)
 		return false;
-	if (http->content_type != NULL &&
-		pg_strncasecmp(http->content_type, "text/html", 9) == 0)
-		return true;
+	for (int i = 0; i < (int) lengthof(types); i++)
+	{
+		if (http->content_type != NULL &&
+			pg_strncasecmp(http->content_type, types[i],
+						   strlen(types[i])) == 0)
+			return true;
+	}
 	while (isspace((unsigned char) *p))
 		p++;
-	return pg_strncasecmp(p, "<!doctype html", 14) == 0 ||
-		pg_strncasecmp(p, "<html", 5) == 0;
+	for (int i = 0; i < (int) lengthof(starts); i++)
+	{
+		if (pg_strncasecmp(p, starts[i], strlen(starts[i])) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*
- * Returns what the provider says in words, not yet safe to show, or NULL.
+ * Returns text fit for a message: without secrets or control characters, and
+ * not too long.
+ */
+char *
+bs_answer_showable(const BsSecrets *secrets, const char *text)
+{
+	char	   *clean = bs_redact(secrets, text);
+
+	return clean_text(clean, strlen(clean), MAX_MESSAGE, true);
+}
+
+/*
+ * Returns what the provider says in words, as it says it, or NULL.
  */
 static char *
 find_message(const BsAnswer *answer)
@@ -185,23 +207,24 @@ find_message(const BsAnswer *answer)
 	if (answer->html || length == 0)
 		return NULL;
 	if (answer->json == NULL)
-		return clean_text(body, length, 0, true);
+		return clean_text(body, length, 0, false);
 	for (int i = 0; i < (int) lengthof(paths); i++)
 	{
 		char	   *word = bs_json_word(answer->json, paths[i]);
 
 		if (word != NULL && *word != '\0')
-			return clean_text(word, strlen(word), 0, true);
+			return word;
 	}
 	return NULL;
 }
 
 /*
- * Looks into a reply, in the current memory context.
+ * Looks into a reply, in the current memory context.  What is to be shown of
+ * it is without the secrets.
  */
 void
-bs_answer_read(const BsService *service, const HttpReply *http,
-			   BsAnswer *answer)
+bs_answer_read(const BsService *service, const BsSecrets *secrets,
+			   const HttpReply *http, BsAnswer *answer)
 {
 	memset(answer, 0, sizeof(*answer));
 	answer->http = http;
@@ -211,17 +234,21 @@ bs_answer_read(const BsService *service, const HttpReply *http,
 									 &answer->not_json);
 	else
 		answer->not_json = "it is empty";
-	answer->message = find_message(answer);
+	answer->words = find_message(answer);
+	if (answer->words != NULL)
+		answer->message = bs_answer_showable(secrets, answer->words);
 	if (answer->json != NULL && service->field[BS_STATUS_FIELD] != NULL &&
 		http->status >= 200 && http->status < 300)
 		answer->status = bs_json_word(answer->json,
 									  service->field[BS_STATUS_FIELD]);
+	if (answer->status != NULL)
+		answer->shown_status = bs_answer_showable(secrets, answer->status);
 }
 
 /*
  * Does a 404 speak of the path rather than of the session?  A page does, and
- * so do the words of the routers behind which the providers' code runs, and
- * of WebDriver for a path it does not know.
+ * so do the words of the routers behind which the providers' code runs, those
+ * that name nothing at all, and WebDriver's for a path it does not know.
  */
 bool
 bs_answer_is_of_path(const BsAnswer *answer)
@@ -231,68 +258,59 @@ bs_answer_is_of_path(const BsAnswer *answer)
 		"Cannot PATCH ", "Cannot GET ", "No matching HTTP route",
 		"404 page not found", "no Route matched"
 	};
+	static const char *const nothing[] = {"not found", "404 not found"};
 	char	   *error;
 
 	if (answer->html)
 		return true;
-	if (answer->message == NULL)
-		return false;
+	if (answer->words == NULL)
+		return answer->json == NULL;
 	for (int i = 0; i < (int) lengthof(starts); i++)
 	{
-		if (strncmp(answer->message, starts[i], strlen(starts[i])) == 0)
+		if (strncmp(answer->words, starts[i], strlen(starts[i])) == 0)
 			return true;
 	}
-	if (answer->json == NULL)
-		return false;
-	/* FastAPI's own 404 says just this; a session's says more. */
-	error = bs_json_word(answer->json, "detail");
-	if (error != NULL && strcmp(error, "Not Found") == 0)
-		return true;
-	error = bs_json_word(answer->json, "value.error");
+	for (int i = 0; i < (int) lengthof(nothing); i++)
+	{
+		if (pg_strcasecmp(answer->words, nothing[i]) == 0)
+			return true;
+	}
+	error = answer->json == NULL ? NULL :
+		bs_json_word(answer->json, "value.error");
 	return error != NULL && (strcmp(error, "unknown command") == 0 ||
 							 strcmp(error, "unknown method") == 0);
 }
 
 /*
- * Does the reply say that this very session is gone?
+ * Does the reply say that this very session is gone?  410 is no router's
+ * word, so the question of whom it speaks does not arise.
  */
 bool
 bs_answer_is_gone(const BsService *service, const BsAnswer *answer)
 {
 	const char *match = service->field[BS_GONE_MATCH];
-	const char *format = service->field[BS_REPLY];
 
-	if (bs_answer_is_of_path(answer))
+	if (strcmp(service->field[BS_REPLY], "json") == 0 &&
+		(answer->json == NULL || !bs_json_is_object(answer->json)))
 		return false;
 	if (match != NULL)
 		return strstr(answer->http->body, match) != NULL;
-	return answer->json != NULL || strcmp(format, "any") == 0;
+	return answer->http->status == 410 ? !answer->html :
+		!bs_answer_is_of_path(answer);
 }
 
 /*
- * Returns text fit for a message: without secrets or control characters, and
- * not too long.  NULL stays NULL.
- */
-char *
-bs_answer_showable(const BsSecrets *secrets, const char *text)
-{
-	char	   *clean;
-
-	if (text == NULL)
-		return NULL;
-	clean = bs_redact(secrets, text);
-	return clean_text(clean, strlen(clean), MAX_MESSAGE, true);
-}
-
-/*
- * Returns the body as JSON without secrets, or NULL if there is none.
+ * Returns the body as JSON without the secrets, or NULL if there is none.  A
+ * body that came in part is not kept: it may end in part of a secret, by
+ * which that cannot be recognised.
  */
 char *
 bs_answer_keep(const BsSecrets *secrets, const BsAnswer *answer)
 {
 	char	   *text;
 
-	if (answer->http->length == 0)
+	if (answer->http->length == 0 ||
+		answer->http->failure != HTTP_ANSWERED)
 		return NULL;
 	if (answer->json != NULL)
 		return bs_json_print(answer->json, secrets);

@@ -15,11 +15,14 @@ typedef struct BsAnswer
 	BsJson	   *json;			/* NULL if the body is not JSON */
 	const char *not_json;		/* why it is not; NULL if it is */
 	bool		html;
-	char	   *message;		/* what the provider says, or NULL */
+	char	   *words;			/* what the provider says, or NULL */
+	char	   *message;		/* the same, fit to be shown */
 	char	   *status;			/* its word for the session's state, or NULL */
+	char	   *shown_status;	/* the same, fit to be shown */
 } BsAnswer;
 
-extern void bs_answer_read(const BsService *service, const HttpReply *http,
+extern void bs_answer_read(const BsService *service,
+						   const BsSecrets *secrets, const HttpReply *http,
 						   BsAnswer *answer);
 extern bool bs_answer_is_of_path(const BsAnswer *answer);
 extern bool bs_answer_is_gone(const BsService *service,

@@ -14,7 +14,7 @@
 #include "access/reloptions.h"
 #include "catalog/pg_user_mapping.h"
 #include "credential.h"
-#include "mb/pg_wchar.h"
+#include "encoding.h"
 #include "miscadmin.h"
 #include "options.h"
 #include "storage/fd.h"
@@ -23,18 +23,6 @@
 
 /* Longest key read from a file, in bytes. */
 #define MAX_KEY		4096
-
-/*
- * Returns the text in UTF-8, which all below works in, in the current memory
- * context.
- */
-static char *
-to_utf8(const char *text)
-{
-	char	   *converted = pg_server_to_any(text, strlen(text), PG_UTF8);
-
-	return converted == text ? pstrdup(text) : converted;
-}
 
 /* A user mapping, read. */
 typedef struct Mapping
@@ -193,9 +181,14 @@ bs_credential_load(BsService *service, const ForeignServer *server, Oid role)
 		service->api_key = options->api_key;
 	if (options->username != NULL)
 	{
-		service->username = to_utf8(options->username);
-		service->password = to_utf8(options->password);
+		service->username = bs_encoding_to_utf8(options->username);
+		service->password = bs_encoding_to_utf8(options->password);
 		bs_redact_wipe(options->password);
+		if (service->username == NULL || service->password == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+					 errmsg("username or password cannot be converted to "
+							"UTF-8")));
 	}
 
 	if (none && service->api_key != NULL)

@@ -35,30 +35,26 @@
 /* Pauses before the reads that confirm an end; the last one is repeated. */
 static const int confirm_pauses[] = {100, 250, 500, 1000};	/* ms */
 
-typedef enum Turn
-{
-	SEND_WHEN_ALLOWED,			/* due: take a place under max_rate */
-	SEND_NOW					/* its place has come */
-} Turn;
-
 struct BsExchange
 {
 	pairingheap_node heap_node; /* in waiting, ordered by due */
 	dlist_node	node;			/* in all, until it is fetched */
 	dlist_node	finished_node;	/* in finished */
 	MemoryContext context;
+	MemoryContext answer;		/* of the answer that result is from, or NULL */
 	BsAccount  *account;
 	BsSessionId id;
 	BsSecrets	own_secrets;	/* with the token of a stop URL */
 	const BsSecrets *secrets;	/* the account's, or own_secrets */
 	int			number;			/* the caller's */
 	BsQuestion	question;		/* what is asked, or will be when due */
-	Turn		turn;
 	int64		due;			/* when to go on, if waiting */
 	int64		began;			/* when the first request was sent */
 	int64		deadline;		/* of the call, without confirming */
 	int64		confirm_deadline;	/* 0 until the end was accepted */
 	int			reads;			/* confirming reads made */
+	BsOutcome	refused_as;		/* what an ambiguous refusal was, */
+	int			refused_status; /* and its HTTP status */
 	HttpRequest request;
 	BsResult	result;
 };
@@ -71,18 +67,24 @@ static dlist_head all = DLIST_STATIC_INIT(all);
 static dlist_head finished = DLIST_STATIC_INIT(finished);
 
 /*
- * Orders the heap: its first is the largest, which is to be the earliest.
+ * Orders the heap, whose first is the largest: that is to be the earliest.
+ * Of those that wait for max_rate to allow them, reads and retries come
+ * before what has not begun, or they would never get their turn in time.
  */
 static int
 compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	int64		due_a = pairingheap_const_container(BsExchange, heap_node,
-													a)->due;
-	int64		due_b = pairingheap_const_container(BsExchange, heap_node,
-													b)->due;
+	const BsExchange *x = pairingheap_const_container(BsExchange, heap_node,
+													  a);
+	const BsExchange *y = pairingheap_const_container(BsExchange, heap_node,
+													  b);
 
 	(void) arg;
-	return due_a < due_b ? 1 : due_a > due_b ? -1 : 0;
+	if (x->due != y->due)
+		return x->due < y->due ? 1 : -1;
+	if ((x->result.attempts > 0) != (y->result.attempts > 0))
+		return x->result.attempts > 0 ? 1 : -1;
+	return 0;
 }
 
 static void
@@ -90,6 +92,49 @@ wait_until(BsExchange *exchange, int64 due)
 {
 	exchange->due = due;
 	pairingheap_add(&waiting, &exchange->heap_node);
+}
+
+/*
+ * The outcome stands.
+ */
+static void
+finish(BsExchange *exchange)
+{
+	BsResult   *result = &exchange->result;
+
+	result->elapsed = bs_clock_now() - exchange->began;
+	if (!bs_outcome_done(result->outcome))
+		result->ended_at = 0;
+	else if (result->ended_at == 0)
+		result->ended_at = GetCurrentTimestamp() +
+			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	dlist_push_tail(&finished, &exchange->finished_node);
+}
+
+/*
+ * Is it this exchange's turn under max_rate?  If not, it is put back to wait,
+ * or, if its turn comes after its deadline, left with what it has.
+ */
+static bool
+take_turn(BsExchange *exchange, int64 now)
+{
+	BsAccount  *account = exchange->account;
+	int64		turn = account->pace->next_send;
+	int64		deadline = exchange->question == BS_Q_CONFIRM ?
+		exchange->confirm_deadline : exchange->deadline;
+
+	if (account->send_interval == 0)
+		return true;
+	if (turn <= now)
+	{
+		account->pace->next_send = now + account->send_interval;
+		return true;
+	}
+	if (exchange->result.attempts > 0 && turn >= deadline)
+		finish(exchange);
+	else
+		wait_until(exchange, turn);
+	return false;
 }
 
 /*
@@ -104,20 +149,8 @@ send_request(BsExchange *exchange)
 	HttpRequest *request = &exchange->request;
 	MemoryContext old;
 
-	if (exchange->turn == SEND_WHEN_ALLOWED && account->send_interval > 0)
-	{
-		int64		place = Max(account->next_send, now);
-
-		account->next_send = place + account->send_interval;
-		exchange->turn = SEND_NOW;
-		if (place > now)
-		{
-			wait_until(exchange, place);
-			return;
-		}
-	}
-	exchange->turn = SEND_WHEN_ALLOWED;
-
+	if (!take_turn(exchange, now))
+		return;
 	if (exchange->result.attempts == 0)
 	{
 		exchange->began = now;
@@ -141,28 +174,12 @@ send_request(BsExchange *exchange)
 }
 
 /*
- * The outcome stands.
- */
-static void
-finish(BsExchange *exchange)
-{
-	BsResult   *result = &exchange->result;
-
-	result->elapsed = bs_clock_now() - exchange->began;
-	if (!bs_outcome_done(result->outcome))
-		result->ended_at = 0;
-	else if (result->ended_at == 0)
-		result->ended_at = GetCurrentTimestamp() +
-			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	dlist_push_tail(&finished, &exchange->finished_node);
-}
-
-/*
  * Goes on after the end was accepted: reads the session again, if that is
- * possible and there is time.
+ * possible and there is time.  "retry_after" is -1 if the provider asked for
+ * no pause.
  */
 static void
-confirm(BsExchange *exchange)
+confirm(BsExchange *exchange, int64 retry_after)
 {
 	BsAccount  *account = exchange->account;
 	int64		now = bs_clock_now();
@@ -172,7 +189,7 @@ confirm(BsExchange *exchange)
 	if (exchange->confirm_deadline == 0)
 		exchange->confirm_deadline = now +
 			account->confirm_timeout * BS_US_PER_MS;
-	due = now + confirm_pauses[i] * BS_US_PER_MS;
+	due = now + Max(confirm_pauses[i] * BS_US_PER_MS, retry_after);
 	exchange->result.outcome = BS_REQUESTED;
 	if (account->service.field[BS_CONFIRM_PATH] == NULL ||
 		due >= exchange->confirm_deadline)
@@ -213,29 +230,50 @@ next_retry(const BsExchange *exchange, const HttpReply *reply)
 }
 
 /*
- * Takes over what a reply says.  A read that fails does not take back that
- * the end was accepted.
+ * Takes over what a reply says, with the memory context it is in.
  */
 static void
 take_over(BsExchange *exchange, const HttpReply *reply,
-		  const BsJudgement *judgement)
+		  const BsJudgement *judgement, MemoryContext answer)
 {
 	BsResult   *result = &exchange->result;
 
-	if (exchange->question == BS_Q_CONFIRM &&
-		judgement->outcome != BS_ENDED && judgement->outcome != BS_REQUESTED)
-	{
-		result->error = psprintf("end accepted, but reading the session "
-								 "failed: %s", judgement->error);
-		return;
-	}
 	result->outcome = judgement->outcome;
 	result->http_status = reply->status;
 	result->error = judgement->error;
 	result->response = judgement->response;
 	result->ended_at = judgement->ended_at;
 	if (judgement->provider_status != NULL)
-		result->provider_status = judgement->provider_status;
+		result->provider_status = MemoryContextStrdup(exchange->context,
+													  judgement->
+													  provider_status);
+	if (judgement->refusal_stands)
+	{
+		result->outcome = exchange->refused_as;
+		result->http_status = exchange->refused_status;
+	}
+	if (judgement->next == BS_NEXT_SETTLE)
+	{
+		exchange->refused_as = judgement->outcome;
+		exchange->refused_status = reply->status;
+	}
+	if (exchange->answer != NULL)
+		MemoryContextDelete(exchange->answer);
+	exchange->answer = answer;
+}
+
+/*
+ * A confirming read has failed, which does not take back that the end was
+ * accepted.
+ */
+static void
+note_failed_read(BsExchange *exchange, const BsJudgement *judgement)
+{
+	MemoryContext old = MemoryContextSwitchTo(exchange->answer);
+
+	exchange->result.error = psprintf("end accepted, but reading the session "
+									  "failed: %s", judgement->error);
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -244,25 +282,35 @@ take_over(BsExchange *exchange, const HttpReply *reply,
 static void
 go_on(BsExchange *exchange, const HttpReply *reply)
 {
-	MemoryContext old = MemoryContextSwitchTo(exchange->context);
+	MemoryContext answer = AllocSetContextCreate(exchange->context,
+												 "browser_session answer",
+												 ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(answer);
 	BsJudgement judgement;
 	int64		due;
 
 	bs_request_wipe(&exchange->request);
 	bs_reply_judge(&exchange->account->service, exchange->secrets,
 				   exchange->question, reply, &judgement);
-	take_over(exchange, reply, &judgement);
 	MemoryContextSwitchTo(old);
+	if (exchange->question != BS_Q_CONFIRM ||
+		judgement.outcome == BS_ENDED || judgement.outcome == BS_REQUESTED)
+		take_over(exchange, reply, &judgement, answer);
+	else
+	{
+		note_failed_read(exchange, &judgement);
+		MemoryContextDelete(answer);
+	}
 
 	if (exchange->question == BS_Q_CONFIRM)
 	{
 		if (exchange->result.outcome == BS_ENDED)
 			finish(exchange);
 		else
-			confirm(exchange);
+			confirm(exchange, reply->retry_after);
 	}
 	else if (judgement.next == BS_NEXT_CONFIRM)
-		confirm(exchange);
+		confirm(exchange, -1);
 	else if (judgement.next == BS_NEXT_SETTLE)
 	{
 		exchange->question = BS_Q_SETTLE;
@@ -287,7 +335,8 @@ take_stop_url(BsExchange *exchange, const BsSessionId *id)
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
 
 	exchange->id.stop_url = pstrdup(id->stop_url);
-	bs_redact_add(&exchange->own_secrets, exchange->account->service.api_key);
+	bs_redact_copy(&exchange->own_secrets,
+				   &exchange->account->service.secrets);
 	bs_redact_add_encoded(&exchange->own_secrets, id->token);
 	exchange->secrets = &exchange->own_secrets;
 	MemoryContextSwitchTo(old);

@@ -27,6 +27,7 @@ static const char *const field_names[BS_NFIELDS] = {
 	[BS_GONE_STATUS] = "gone_status",
 	[BS_GONE_MATCH] = "gone_match",
 	[BS_AMBIGUOUS_STATUS] = "ambiguous_status",
+	[BS_SUCCESS_FIELD] = "success_field",
 	[BS_STATUS_FIELD] = "status_field",
 	[BS_STATUS_REQUIRED] = "status_required",
 	[BS_LIVE_STATUS] = "live_status",
@@ -209,7 +210,7 @@ check_project(const char *value)
 	const char *field = bs_field_argument(value, "body:");
 
 	if ((header != NULL && is_token(header)) ||
-		(field != NULL && *field != '\0'))
+		(field != NULL && is_token(field)))
 		return NULL;
 	return "It must be header:NAME or body:NAME.";
 }
@@ -232,6 +233,9 @@ bs_field_check_all(const char *const *field)
 		(body == NULL || strstr(body, BS_PLACEHOLDER) == NULL))
 		return "Neither end_path nor end_body has {id}, the place of the "
 			"session's id.";
+	if (field[BS_CONFIRM_PATH] != NULL &&
+		strstr(field[BS_CONFIRM_PATH], BS_PLACEHOLDER) == NULL)
+		return "Its confirm_path has no {id}, the place of the session's id.";
 	if (field[BS_AMBIGUOUS_STATUS] != NULL &&
 		field[BS_CONFIRM_PATH] == NULL)
 		return "It has ambiguous_status, but no confirm_path to settle it.";

@@ -20,6 +20,7 @@ typedef enum BsField
 	BS_GONE_STATUS,				/* HTTP statuses of a session that is gone */
 	BS_GONE_MATCH,				/* text that such a reply must hold, or NULL */
 	BS_AMBIGUOUS_STATUS,		/* HTTP statuses that only a read can settle */
+	BS_SUCCESS_FIELD,			/* dotted path that a 2xx must have */
 	BS_STATUS_FIELD,			/* dotted path to the status in a reply */
 	BS_STATUS_REQUIRED,			/* true = a 2xx must have a known one */
 	BS_LIVE_STATUS,				/* words for: still alive */

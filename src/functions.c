@@ -15,10 +15,10 @@
 #include "account.h"
 #include "catalog/pg_type_d.h"
 #include "clock.h"
+#include "encoding.h"
 #include "exchange.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "rows.h"
 #include "tcop/utility.h"
@@ -29,6 +29,12 @@
 PG_FUNCTION_INFO_V1(bsession_end);
 PG_FUNCTION_INFO_V1(bsession_end_many);
 PG_FUNCTION_INFO_V1(bsession_providers);
+
+/*
+ * Exchanges that begin before the first of them is over, if the host has a
+ * name: until it is known, each has a thread that looks it up.
+ */
+#define FIRST_LOOKUPS	16
 
 /* A call of bsession_end_many(). */
 typedef struct ManyCall
@@ -61,17 +67,16 @@ get_account(FunctionCallInfo fcinfo, const char *function)
 }
 
 /*
- * Returns an id in UTF-8, as all below wants it.  What a database without an
- * encoding holds is taken as it is.
+ * Checks an id and fills *id.  Returns NULL, or why it cannot be used.  Sets
+ * *utf8 to what was given, NULL if that cannot be converted.
  */
-static char *
-id_to_utf8(Datum datum)
+static const char *
+read_id(const BsAccount *account, Datum datum, BsSessionId *id, char **utf8)
 {
-	char	   *id = TextDatumGetCString(datum);
-
-	if (GetDatabaseEncoding() == PG_SQL_ASCII)
-		return id;
-	return pg_server_to_any(id, strlen(id), PG_UTF8);
+	*utf8 = bs_encoding_to_utf8(TextDatumGetCString(datum));
+	if (*utf8 == NULL)
+		return "An id must consist of characters that UTF-8 has.";
+	return bs_session_id_parse(&account->service, *utf8, id);
 }
 
 /*
@@ -82,6 +87,7 @@ end_one(BsAccount *account, FunctionCallInfo fcinfo, TupleDesc type)
 {
 	BsExchange *exchange;
 	BsSessionId id;
+	char	   *given;
 	const char *why;
 	Datum		values[BS_RESULT_COLUMNS];
 	bool		nulls[BS_RESULT_COLUMNS];
@@ -90,8 +96,7 @@ end_one(BsAccount *account, FunctionCallInfo fcinfo, TupleDesc type)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("session id must not be null")));
-	why = bs_session_id_parse(&account->service,
-							  id_to_utf8(PG_GETARG_DATUM(1)), &id);
+	why = read_id(account, PG_GETARG_DATUM(1), &id, &given);
 	if (why != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -165,10 +170,7 @@ begin_one(ManyCall *call, int number)
 	const char *why = "An id must not be null.";
 
 	if (!call->id_nulls[number])
-	{
-		given = id_to_utf8(call->ids[number]);
-		why = bs_session_id_parse(&call->account->service, given, &id);
-	}
+		why = read_id(call->account, call->ids[number], &id, &given);
 	MemoryContextSwitchTo(old);
 	if (why == NULL)
 	{
@@ -181,11 +183,12 @@ begin_one(ManyCall *call, int number)
 	{
 		BsResult	result = {.outcome = BS_REJECTED, .error = why};
 
-		/* What looks like a URL may hold a token, of whatever account. */
-		if (given != NULL && strstr(given, "://") != NULL)
-			given = NULL;
-		if (given != NULL)
+		/* What looks like part of a URL may hold anybody's token. */
+		if (given != NULL && strpbrk(given, "?=") == NULL &&
+			strstr(given, "://") == NULL)
 			given = bs_redact(&call->account->service.secrets, given);
+		else
+			given = NULL;
 		put_row(call, number, given, &result);
 	}
 }
@@ -197,8 +200,10 @@ static void
 end_all(ManyCall *call)
 {
 	int			next = 0;
-	int			limit = Min(call->account->max_in_flight,
-							bs_http_capacity());
+	int			most = Min(call->account->max_in_flight,
+						   bs_http_capacity());
+	int			limit = call->account->has_name ?
+		Min(most, FIRST_LOOKUPS) : most;
 	BsExchange *exchange;
 
 	while (next < call->nids || call->in_flight > 0)
@@ -215,6 +220,7 @@ end_all(ManyCall *call)
 			bs_exchange_release(exchange);
 			call->in_flight--;
 		}
+		limit = most;
 	}
 }
 

@@ -88,7 +88,10 @@ open_multi(void)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("could not create a libcurl multi handle")));
 	bs_http_poll_attach(http.multi);
+	/* Kept alive and in use together; the oldest idle one has to go first. */
 	curl_multi_setopt(http.multi, CURLMOPT_MAXCONNECTS,
+					  (long) bs_http_capacity());
+	curl_multi_setopt(http.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
 					  (long) bs_http_capacity());
 }
 

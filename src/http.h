@@ -71,6 +71,7 @@ typedef struct HttpUrl
 } HttpUrl;
 
 extern bool bs_http_url_split(const char *url, HttpUrl *parts);
+extern bool bs_http_url_is_numeric(const HttpUrl *parts);
 extern bool bs_http_url_is_loopback(const HttpUrl *parts);
 
 #endif							/* BS_HTTP_H */

@@ -89,7 +89,10 @@ watch_socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
 	event.data.fd = fd;
+	/* -1 would be the end of the multi handle: try the other way first. */
 	if (epoll_ctl(poller.epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
+				  &event) != 0 &&
+		epoll_ctl(poller.epoll_fd, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
 				  &event) != 0)
 		return -1;
 	if (known == NULL)

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -24,9 +25,14 @@
 /* A transfer at rest keeps its body's buffer up to this size. */
 #define MAX_KEPT_BUFFER		(64 * 1024)
 
+/* A pause that a provider asks for counts up to a day. */
+#define MAX_PAUSE			(86400 * BS_US_PER_S)
+
 #ifndef SOCK_CLOEXEC
 #define SOCK_CLOEXEC		0
 #endif
+
+static const char *const header_limit = "its header is too long";
 
 /* Connections of this process, in use or kept alive. */
 static int	nsockets = 0;
@@ -81,7 +87,7 @@ read_header_cb(char *data, size_t size, size_t nitems, void *arg)
 	transfer->header_bytes += size * nitems;
 	if (transfer->header_bytes > MAX_HEADER_BYTES)
 	{
-		transfer->limit = "its header is too long";
+		transfer->limit = header_limit;
 		return 0;
 	}
 	return size * nitems;
@@ -141,6 +147,7 @@ set_fixed_options(HttpTransfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* A cancelled query must not wait for a dead name server. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
@@ -232,6 +239,22 @@ set_headers(HttpTransfer *transfer, const HttpRequest *request)
 }
 
 /*
+ * Trusts the certificates in "ca_file" and no others, or the system's if it
+ * is NULL.  Returns false if there is no memory.
+ */
+static bool
+set_trust(CURL *easy, const char *ca_file)
+{
+	const curl_version_info_data *system =
+		curl_version_info(CURLVERSION_NOW);
+	const char *file = ca_file != NULL ? ca_file : system->cainfo;
+	const char *directory = ca_file != NULL ? NULL : system->capath;
+
+	return curl_easy_setopt(easy, CURLOPT_CAINFO, file) == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_CAPATH, directory) == CURLE_OK;
+}
+
+/*
  * Makes a transfer ready for a request, with everything that differs between
  * requests.  Returns false if there is no memory for it.
  */
@@ -244,6 +267,7 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 
 	transfer->tag = tag;
 	transfer->max_body = request->max_body;
+	transfer->tls = pg_strncasecmp(request->url, "https:", 6) == 0;
 	transfer->header_bytes = 0;
 	transfer->limit = NULL;
 	transfer->curl_error[0] = '\0';
@@ -260,11 +284,7 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 		CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password) ==
 		CURLE_OK &&
-		(request->ca_file == NULL ?
-		 curl_easy_setopt(easy, CURLOPT_CAINFO, curl_version_info
-						  (CURLVERSION_NOW)->cainfo) :
-		 curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file)) ==
-		CURLE_OK &&
+		set_trust(easy, request->ca_file) &&
 		set_headers(transfer, request);
 }
 
@@ -284,6 +304,8 @@ classify(CURLcode code, int status)
 			return HTTP_TIMEOUT;
 		case CURLE_PEER_FAILED_VERIFICATION:
 		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_CRL_BADFILE:
 		case CURLE_SSL_ISSUER_ERROR:
 		case CURLE_SSL_INVALIDCERTSTATUS:
 			return HTTP_NO_TRUST;
@@ -291,6 +313,7 @@ classify(CURLcode code, int status)
 		case CURLE_COULDNT_RESOLVE_PROXY:
 		case CURLE_COULDNT_RESOLVE_HOST:
 		case CURLE_COULDNT_CONNECT:
+		case CURLE_PROXY:
 		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_SEND_ERROR:
 			return HTTP_NO_CONNECTION;
@@ -299,6 +322,8 @@ classify(CURLcode code, int status)
 			return status == 0 ? HTTP_NO_CONNECTION : HTTP_BROKEN_ANSWER;
 		case CURLE_GOT_NOTHING:
 		case CURLE_RECV_ERROR:
+		case CURLE_HTTP2:
+		case CURLE_HTTP2_STREAM:
 			return status == 0 ? HTTP_NO_CONNECTION : HTTP_CUT_SHORT;
 		case CURLE_PARTIAL_FILE:
 			return HTTP_CUT_SHORT;
@@ -327,10 +352,10 @@ describe_timeout(HttpTransfer *transfer)
 	if (tls > 0)
 		phase = transfer->reply.status > 0 ? "reading the reply" :
 			"waiting for the reply";
-	else if (connect > 0)
-		phase = "in the TLS handshake";
 	else
-		phase = lookup > 0 ? "connecting" : "looking up the host's name";
+		phase = lookup == 0 ? "looking up the host's name" :
+			transfer->tls ? "connecting or in the TLS handshake" :
+			"connecting";
 	snprintf(transfer->error, sizeof(transfer->error),
 			 "timed out %s: name lookup %.0f ms, connection %.0f ms, "
 			 "all in all %.0f ms", phase, lookup / 1000.0,
@@ -353,6 +378,23 @@ find_header(HttpTransfer *transfer, const char *name)
 }
 
 /*
+ * Returns a header's number as microseconds, or -1 if it is not one.  "unit"
+ * is what the number counts.
+ */
+static int64
+read_pause(const char *value, int64 unit)
+{
+	char	   *end;
+	double		number = strtod(value, &end);
+
+	while (*end == ' ' || *end == '\t')
+		end++;
+	if (end == value || *end != '\0' || !(number >= 0))
+		return -1;
+	return number * unit < MAX_PAUSE ? (int64) (number * unit) : MAX_PAUSE;
+}
+
+/*
  * Reads what the answer's header says about trying again.
  */
 static void
@@ -360,21 +402,22 @@ read_advice(HttpTransfer *transfer)
 {
 	HttpReply  *reply = &transfer->reply;
 	const char *value = find_header(transfer, "retry-after-ms");
-	curl_off_t	seconds = 0;
 
-	reply->retry_after = -1;
-	if (value != NULL)
+	reply->retry_after = value != NULL ?
+		read_pause(value, BS_US_PER_MS) : -1;
+	value = find_header(transfer, "retry-after");
+	if (reply->retry_after < 0 && value != NULL)
 	{
-		double		milliseconds = strtod(value, NULL);
+		reply->retry_after = read_pause(value, BS_US_PER_S);
+		if (reply->retry_after < 0)
+		{
+			time_t		date = curl_getdate(value, NULL);
+			int64		left = ((int64) date - time(NULL)) * BS_US_PER_S;
 
-		/* A day is more than anybody waits, and far from overflow. */
-		if (milliseconds >= 0 && milliseconds <= 86400000.0)
-			reply->retry_after = (int64) (milliseconds * BS_US_PER_MS);
+			if (date >= 0)
+				reply->retry_after = Max(Min(left, MAX_PAUSE), 0);
+		}
 	}
-	if (reply->retry_after < 0 && find_header(transfer, "retry-after") &&
-		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER,
-						  &seconds) == CURLE_OK && seconds >= 0)
-		reply->retry_after = Min(seconds, 86400) * BS_US_PER_S;
 
 	value = find_header(transfer, "x-should-retry");
 	reply->should_retry = value == NULL ? -1 :
@@ -405,6 +448,8 @@ bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code)
 
 	if (reply->failure == HTTP_ANSWERED)
 		return;
+	if (code == CURLE_OUT_OF_MEMORY && status > 0)
+		why = header_limit;
 	reply->error = transfer->error;
 	if (reply->failure == HTTP_TIMEOUT)
 		describe_timeout(transfer);
@@ -428,6 +473,8 @@ bs_http_transfer_forget(HttpTransfer *transfer)
 	curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, NULL);
 	curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, NULL);
 	curl_easy_setopt(transfer->easy, CURLOPT_URL, NULL);
+	if (transfer->buffer != NULL)
+		explicit_bzero(transfer->buffer, transfer->reply.length);
 	if (transfer->room > MAX_KEPT_BUFFER)
 	{
 		free(transfer->buffer);

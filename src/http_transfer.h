@@ -18,6 +18,7 @@ struct HttpTransfer
 	struct curl_slist *headers;
 	void	   *tag;			/* the caller's */
 	size_t		max_body;
+	bool		tls;			/* the URL is https */
 	size_t		header_bytes;	/* read so far */
 	char	   *buffer;			/* malloc'd: the body */
 	size_t		room;			/* size of buffer */

@@ -48,7 +48,6 @@ bs_http_url_split(const char *url, HttpUrl *parts)
 {
 	CURLU	   *handle = curl_url();
 	char	   *port;
-	char	   *fragment;
 	bool		valid;
 
 	memset(parts, 0, sizeof(*parts));
@@ -69,12 +68,22 @@ bs_http_url_split(const char *url, HttpUrl *parts)
 		parts->query = copy_part(handle, CURLUPART_QUERY, 0, false);
 		port = copy_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, false);
 		parts->port = port != NULL ? atoi(port) : 0;
-		fragment = copy_part(handle, CURLUPART_FRAGMENT, 0, false);
-		parts->has_fragment = fragment != NULL;
+		/* libcurl drops an empty one. */
+		parts->has_fragment = strchr(url, '#') != NULL;
 	}
 	curl_url_cleanup(handle);
 	return valid && parts->scheme != NULL && parts->host != NULL &&
 		parts->path != NULL;
+}
+
+/*
+ * Is the host an address, so that there is no name to look up?
+ */
+bool
+bs_http_url_is_numeric(const HttpUrl *parts)
+{
+	return *parts->host == '[' ||
+		strspn(parts->host, "0123456789.") == strlen(parts->host);
 }
 
 /*

@@ -79,6 +79,10 @@ bs_json_parse(const char *text, size_t length, const char **why)
 	json_error_t error;
 
 	json->root = json_loadb(text, length, JSON_DECODE_ANY, &error);
+	if (json->root == NULL &&
+		json_error_code(&error) == json_error_numeric_overflow)
+		json->root = json_loadb(text, length, JSON_DECODE_ANY |
+								JSON_DECODE_INT_AS_REAL, &error);
 	if (json->root != NULL)
 		return json;
 
@@ -153,6 +157,35 @@ find_node(json_t *node, const char *path)
 }
 
 /*
+ * Is there anything, be it null, at a dotted path?
+ */
+bool
+bs_json_has(const BsJson *json, const char *path)
+{
+	return find_node(json->root, path) != NULL;
+}
+
+/*
+ * Is there anything but null, false, zero, or an empty string or collection
+ * at a dotted path?
+ */
+bool
+bs_json_is_set(const BsJson *json, const char *path)
+{
+	json_t	   *node = find_node(json->root, path);
+
+	if (json_is_object(node))
+		return json_object_size(node) > 0;
+	if (json_is_array(node))
+		return json_array_size(node) > 0;
+	if (json_is_string(node))
+		return *json_string_value(node) != '\0';
+	if (json_is_number(node))
+		return json_number_value(node) != 0;
+	return json_is_true(node);
+}
+
+/*
  * Returns the string, number or boolean at a dotted path as text, or NULL if
  * there is none.
  */
@@ -200,99 +233,84 @@ print_node(const json_t *node)
 	return buf.data;
 }
 
-static json_t *redact_node(json_t *node, const BsSecrets *secrets);
+static json_t *redacted(json_t *node, const BsSecrets *secrets);
 
-/*
- * Redacts an object's values in place, and names that hold a secret.
- */
-static void
-redact_object(json_t *object, const BsSecrets *secrets)
+static json_t *
+redacted_object(json_t *object, const BsSecrets *secrets)
 {
+	json_t	   *copy = json_pack("{}");
 	const char *name;
 	json_t	   *value;
-	void	   *next;
 
-	json_object_foreach_safe(object, next, name, value)
+	json_object_foreach(object, name, value)
 	{
-		json_t	   *clean_value = redact_node(value, secrets);
-		char	   *clean_name = bs_redact(secrets, name);
+		char	   *clean = bs_redact(secrets, name);
 
-		if (strcmp(clean_name, name) != 0)
-		{
-			json_object_set(object, clean_name,
-							clean_value != NULL ? clean_value : value);
-			json_object_del(object, name);
-			json_decref(clean_value);
-		}
-		else if (clean_value != NULL)
-			json_object_set_new(object, name, clean_value);
-		pfree(clean_name);
+		json_object_set_new(copy, clean, redacted(value, secrets));
+		pfree(clean);
 	}
+	return copy;
+}
+
+static json_t *
+redacted_array(json_t *array, const BsSecrets *secrets)
+{
+	json_t	   *copy = json_pack("[]");
+	json_t	   *element;
+	size_t		i;
+
+	json_array_foreach(array, i, element)
+		json_array_append_new(copy, redacted(element, secrets));
+	return copy;
 }
 
 /*
- * Returns what has to stand in place of "node", or NULL if it can stay.
- * Objects and arrays are redacted in place.
+ * Returns a copy of "node" without the secrets.  A number that was one has
+ * become a string.  (Want of memory makes jansson leave things out.)
  */
 static json_t *
-redact_node(json_t *node, const BsSecrets *secrets)
+redacted(json_t *node, const BsSecrets *secrets)
 {
-	json_t	   *element;
-	json_t	   *replacement = NULL;
-	size_t		i;
+	json_t	   *copy;
 	char	   *plain;
 	char	   *clean;
 
 	if (json_is_object(node))
-	{
-		redact_object(node, secrets);
-		return NULL;
-	}
+		return redacted_object(node, secrets);
 	if (json_is_array(node))
-	{
-		json_array_foreach(node, i, element)
-		{
-			json_t	   *clean_element = redact_node(element, secrets);
-
-			if (clean_element != NULL)
-				json_array_set_new(node, i, clean_element);
-		}
-		return NULL;
-	}
+		return redacted_array(node, secrets);
 
 	plain = json_is_string(node) ? pstrdup(json_string_value(node)) :
 		print_node(node);
 	clean = bs_redact(secrets, plain);
-	if (strcmp(plain, clean) != 0)
-		replacement = json_string(clean);
+	copy = strcmp(plain, clean) == 0 ? json_incref(node) :
+		json_string(clean);
 	pfree(plain);
 	pfree(clean);
-	return replacement;
+	return copy;
 }
 
 /*
- * Returns the document as compact JSON in UTF-8, without the secrets.  It is
- * redacted in place: read what is to be judged before.
+ * Returns the document as compact JSON in UTF-8, without the secrets.
  */
 char *
-bs_json_print(BsJson *json, const BsSecrets *secrets)
+bs_json_print(const BsJson *json, const BsSecrets *secrets)
 {
-	json_t	   *replacement;
+	BsJson	   *copy;
+	char	   *text;
 
-	if (secrets->nforms > 0)
-	{
-		replacement = redact_node(json->root, secrets);
-		if (replacement != NULL)
-		{
-			json_decref(json->root);
-			json->root = replacement;
-		}
-	}
-	return print_node(json->root);
+	if (secrets->nforms == 0)
+		return print_node(json->root);
+	copy = new_document();
+	copy->root = redacted(json->root, secrets);
+	text = print_node(copy->root);
+	bs_json_free(copy);
+	return text;
 }
 
 /*
- * Returns a UTF-8 string as a JSON string, quotes included.
+ * Returns a string as a JSON string, quotes included, or NULL if it is not
+ * valid UTF-8.
  */
 char *
 bs_json_quote(const char *utf8)
@@ -301,7 +319,7 @@ bs_json_quote(const char *utf8)
 	char	   *quoted;
 
 	json->root = json_string(utf8);
-	quoted = json->root != NULL ? print_node(json->root) : pstrdup("null");
+	quoted = json->root != NULL ? print_node(json->root) : NULL;
 	bs_json_free(json);
 	return quoted;
 }

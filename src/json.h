@@ -12,9 +12,11 @@ typedef struct BsJson BsJson;
 extern BsJson *bs_json_parse(const char *text, size_t length,
 							 const char **why);
 extern void bs_json_free(BsJson *json);
+extern bool bs_json_has(const BsJson *json, const char *path);
+extern bool bs_json_is_set(const BsJson *json, const char *path);
 extern bool bs_json_is_object(const BsJson *json);
 extern char *bs_json_word(const BsJson *json, const char *path);
-extern char *bs_json_print(BsJson *json, const BsSecrets *secrets);
+extern char *bs_json_print(const BsJson *json, const BsSecrets *secrets);
 extern char *bs_json_quote(const char *utf8);
 extern char *bs_json_with(const char *object, const char *field,
 						  const char *value);

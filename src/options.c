@@ -155,6 +155,24 @@ check_visible(const char *name, const char *value)
 }
 
 /*
+ * Raises an error if there are control characters in the text, or nothing.
+ * NULL is all right.
+ */
+static void
+check_printable(const char *name, const char *value)
+{
+	const unsigned char *p = (const unsigned char *) value;
+
+	if (value == NULL)
+		return;
+	while (*p >= ' ' && *p != 0x7f)
+		p++;
+	if (*value == '\0' || *p != '\0')
+		refuse_value(name, NULL, "It must not contain control characters, "
+					 "nor be empty.");
+}
+
+/*
  * Raises an error unless the URL can be a base URL.
  */
 static void
@@ -311,6 +329,8 @@ bs_options_read_mapping(List *options, BsMappingOptions *mapping)
 						 "and password.")));
 	if (mapping->username != NULL && strchr(mapping->username, ':') != NULL)
 		refuse_value("username", NULL, "It must not contain a colon.");
+	check_printable("username", mapping->username);
+	check_printable("password", mapping->password);
 }
 
 /*

@@ -14,7 +14,9 @@
  * - browser_use answers with the session, and its status decides;
  * - browserless has its token in the URL and hands out a ready stop URL;
  * - browserbase only accepts the request: the session may still be RUNNING
- *   and is read again until it is not;
+ *   and is read again until it is not; its document does not say how it
+ *   refuses to release a session that is over, so a refusal is settled by a
+ *   read too;
  * - webdriver is W3C WebDriver: chromedriver says 200 for a session it does
  *   not know, a Selenium Grid 404 "invalid session id".
  *
@@ -58,9 +60,11 @@ static const BsProvider catalogue[] = {
 			[BS_REPLY] = "json",
 			[BS_GONE_STATUS] = "404,410",
 			[BS_AMBIGUOUS_STATUS] = "401",
+			[BS_SUCCESS_FIELD] = "data",
 			[BS_STATUS_FIELD] = "data.status",
 			[BS_LIVE_STATUS] = "running,active,idle,created,pending,"
-			"starting,started,live,open",
+			"starting,started,live,open,ending,stopping,closing,"
+			"terminating,deleting",
 			[BS_ENDED_STATUS] = "completed,ended,stopped,terminated,"
 			"finished,closed,deleted,expired,timeout,timed_out,failed,error",
 		},
@@ -129,6 +133,7 @@ static const BsProvider catalogue[] = {
 			[BS_PROJECT] = "body:projectId",
 			[BS_REPLY] = "json",
 			[BS_GONE_STATUS] = "404,410",
+			[BS_AMBIGUOUS_STATUS] = "400,409",
 			[BS_STATUS_FIELD] = "status",
 			[BS_STATUS_REQUIRED] = "true",
 			[BS_LIVE_STATUS] = "PENDING,RUNNING",
@@ -148,6 +153,7 @@ static const BsProvider catalogue[] = {
 			[BS_REPLY] = "json",
 			[BS_GONE_STATUS] = "404",
 			[BS_GONE_MATCH] = "invalid session id",
+			[BS_SUCCESS_FIELD] = "value",
 		},
 	},
 };

@@ -6,7 +6,7 @@
  * URL with the token in it, the Authorization header.  What is shown or kept
  * of an answer therefore passes through here.  A secret is recognised as it
  * is, in base64 (padded or not, either alphabet), and in both cases with any
- * of its characters percent-encoded, once or more often.
+ * of its characters escaped as URLs, JSON and HTML do.
  *
  * Needs no server: it is built into the fuzz targets as well.
  */
@@ -21,9 +21,6 @@
 #include "redact.h"
 
 #define REDACTED "[redacted]"
-
-/* Beginnings of a secret shorter than this tell nothing. */
-#define MIN_PART	4
 
 /*
  * Keeps the forms sorted by length, the longest first: where one form holds
@@ -115,14 +112,36 @@ hex_value(char c)
 }
 
 /*
- * Returns the character at *text, with any percent-encoding of it undone, and
- * moves *text behind it.
+ * Returns the character at *text and moves *text behind it, with any escaping
+ * of it undone: percent-encoding, of whatever depth; a backslash before
+ * punctuation; an entity of HTML.
  */
 static unsigned char
 next_character(const char **text)
 {
-	unsigned char c = (unsigned char) *(*text)++;
+	static const struct
+	{
+		const char *entity;
+		char		c;
+	}			entities[] = {
+		{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'},
+		{"&#34;", '"'}, {"&#39;", '\''}, {"&#x27;", '\''}, {"&#x2F;", '/'}
+	};
+	unsigned char c;
 
+	for (int i = 0; **text == '&' && i < (int) lengthof(entities); i++)
+	{
+		size_t		length = strlen(entities[i].entity);
+
+		if (pg_strncasecmp(*text, entities[i].entity, length) == 0)
+		{
+			*text += length;
+			return (unsigned char) entities[i].c;
+		}
+	}
+	c = (unsigned char) *(*text)++;
+	if (c == '\\' && **text != '\0' && ispunct((unsigned char) **text))
+		c = (unsigned char) *(*text)++;
 	while (c == '%' && hex_value((*text)[0]) >= 0 &&
 		   hex_value((*text)[1]) >= 0)
 	{
@@ -135,25 +154,22 @@ next_character(const char **text)
 
 /*
  * Returns how many bytes of "text" a form takes up at its beginning, or 0.
- * Where the text ends in the middle of a form, as a reply that was cut short
- * can, its beginning counts too.
  */
 static size_t
 match(const char *text, const char *form)
 {
 	const char *p = text;
-	int			matched;
 
-	for (matched = 0; *form; matched++, form++)
+	for (; *form; form++)
 	{
 		const char *behind = p;
 
 		if (*p == '\0')
-			return matched >= MIN_PART ? p - text : 0;
+			return 0;
 		if (next_character(&behind) == (unsigned char) *form)
 			p = behind;
-		else if (*p == *form)
-			p++;				/* a percent sign of the secret's own */
+		else if (*p == *form || (*form == '+' && *p == ' '))
+			p++;				/* not escaped at all, or as in a form */
 		else
 			return 0;
 	}
@@ -166,6 +182,7 @@ match(const char *text, const char *form)
 void
 bs_redact_add_encoded(BsSecrets *secrets, const char *encoded)
 {
+	const char *encoded_whole = encoded;
 	StringInfoData decoded;
 
 	if (encoded == NULL)
@@ -173,6 +190,7 @@ bs_redact_add_encoded(BsSecrets *secrets, const char *encoded)
 	initStringInfo(&decoded);
 	while (*encoded != '\0')
 		appendStringInfoChar(&decoded, (char) next_character(&encoded));
+	bs_redact_add(secrets, encoded_whole);
 	bs_redact_add(secrets, decoded.data);
 	bs_redact_wipe(decoded.data);
 	pfree(decoded.data);
@@ -210,6 +228,17 @@ bs_redact_wipe(char *secret)
 {
 	if (secret != NULL)
 		explicit_bzero(secret, strlen(secret));
+}
+
+/*
+ * Copies every form of every secret into the current memory context.
+ */
+void
+bs_redact_copy(BsSecrets *to, const BsSecrets *from)
+{
+	to->nforms = from->nforms;
+	for (int i = 0; i < from->nforms; i++)
+		to->form[i] = pstrdup(from->form[i]);
 }
 
 /*

@@ -5,8 +5,8 @@
 #ifndef BS_REDACT_H
 #define BS_REDACT_H
 
-/* At most: two secrets in three forms each, and two of a pair. */
-#define BS_MAX_SECRET_FORMS		16
+/* A key or a pair with both its halves, and a token as given and decoded. */
+#define BS_MAX_SECRET_FORMS		20
 
 typedef struct BsSecrets
 {
@@ -19,6 +19,7 @@ extern void bs_redact_add_pair(BsSecrets *secrets, const char *username,
 							   const char *password);
 extern void bs_redact_add_encoded(BsSecrets *secrets, const char *encoded);
 extern char *bs_redact(const BsSecrets *secrets, const char *text);
+extern void bs_redact_copy(BsSecrets *to, const BsSecrets *from);
 extern void bs_redact_wipe(char *secret);
 extern void bs_redact_wipe_all(BsSecrets *secrets);
 

@@ -113,8 +113,50 @@ judge_unproven(const BsService *service, const BsAnswer *answer,
 	}
 	else
 		judgement->outcome = BS_BAD_REPLY;
-	judgement->error = psprintf("provider reports \"%s\"%s", answer->status,
-								live ? "" : ", which is not a known status");
+	judgement->error = psprintf("provider reports \"%s\"%s",
+								answer->shown_status, live ? "" : ", which is not a known status");
+}
+
+/*
+ * Returns the reason why a 2xx cannot be understood, or NULL.
+ */
+static char *
+find_fault(const BsService *service, bool must_know, const BsAnswer *answer)
+{
+	const char *needed = service->field[BS_SUCCESS_FIELD];
+	int			status = answer->http->status;
+
+	if (answer->html)
+		return psprintf("provider answered %d with an HTML page (check the "
+						"server's base_url)", status);
+	if (answer->json == NULL &&
+		(strcmp(service->field[BS_REPLY], "json") == 0 || must_know ||
+		 needed != NULL))
+		return psprintf("provider answered %d with a body that is not JSON: "
+						"%s", status, answer->not_json);
+	if (needed != NULL && !must_know && !bs_json_has(answer->json, needed))
+		return psprintf("provider answered %d without \"%s\"", status,
+						needed);
+	if (must_know && answer->status == NULL)
+		return psprintf("provider answered %d without \"%s\"", status,
+						service->field[BS_STATUS_FIELD] != NULL ?
+						service->field[BS_STATUS_FIELD] : "status");
+	return NULL;
+}
+
+/*
+ * Does a 2xx say that it failed, by "success": false or an error?
+ */
+static bool
+says_it_failed(const BsAnswer *answer)
+{
+	char	   *success;
+
+	if (answer->json == NULL)
+		return false;
+	success = bs_json_word(answer->json, "success");
+	return (success != NULL && strcmp(success, "false") == 0) ||
+		bs_json_is_set(answer->json, "error");
 }
 
 /*
@@ -127,30 +169,15 @@ judge_success(const BsService *service, BsQuestion question,
 {
 	bool		must_know = question != BS_Q_END ||
 		bs_field_is_true(service->field[BS_STATUS_REQUIRED]);
-	char	   *success = answer->json == NULL ? NULL :
-		bs_json_word(answer->json, "success");
+	bool		failed = question == BS_Q_END && says_it_failed(answer);
+	char	   *fault = find_fault(service, must_know, answer);
 
-	if (answer->html)
-		judge_as(answer, judgement, BS_BAD_REPLY,
-				 " with an HTML page (check the server's base_url)");
-	else if (answer->json == NULL &&
-			 (strcmp(service->field[BS_REPLY], "json") == 0 || must_know))
-	{
-		judgement->outcome = BS_BAD_REPLY;
-		judgement->error = psprintf("provider answered %d with a body that "
-									"is not JSON: %s", answer->http->status,
-									answer->not_json);
-	}
-	else if (success != NULL && strcmp(success, "false") == 0)
+	if (failed)
 		judge_as(answer, judgement, BS_REJECTED, " but says that it failed");
-	else if (answer->status == NULL && must_know)
+	else if (fault != NULL)
 	{
 		judgement->outcome = BS_BAD_REPLY;
-		judgement->error = psprintf("provider answered %d without \"%s\"",
-									answer->http->status,
-									service->field[BS_STATUS_FIELD] ?
-									service->field[BS_STATUS_FIELD] :
-									"status");
+		judgement->error = fault;
 	}
 	else if (answer->status == NULL ||
 			 bs_list_has(service->field[BS_ENDED_STATUS], answer->status))
@@ -165,27 +192,17 @@ judge_success(const BsService *service, BsQuestion question,
 }
 
 /*
- * A complete answer that is not a 2xx.
+ * Sets the outcome of an HTTP status that is an error.
  */
 static void
-judge_refusal(const BsService *service, BsQuestion question,
-			  const BsAnswer *answer, BsJudgement *judgement)
+judge_status(const BsService *service, const BsAnswer *answer,
+			 BsJudgement *judgement)
 {
 	static const char *const wrong_place = ", but not for the session (check "
 		"the server's base_url)";
 	int			status = answer->http->status;
 
-	if (status < 400 || status > 599)
-		judge_as(answer, judgement, BS_BAD_REPLY,
-				 status < 300 || status > 399 ? ", which is not a status "
-				 "that ends an exchange" : " (redirects are not followed)");
-	else if (question == BS_Q_END &&
-			 bs_list_has_number(service->field[BS_AMBIGUOUS_STATUS], status))
-	{
-		judge_as(answer, judgement, BS_DENIED, "");
-		judgement->next = BS_NEXT_SETTLE;
-	}
-	else if (bs_list_has_number(service->field[BS_GONE_STATUS], status))
+	if (bs_list_has_number(service->field[BS_GONE_STATUS], status))
 	{
 		if (bs_answer_is_gone(service, answer))
 			judgement->outcome = BS_ALREADY_ENDED;
@@ -202,8 +219,29 @@ judge_refusal(const BsService *service, BsQuestion question,
 		judge_as(answer, judgement, BS_UNAVAILABLE, "");
 	else
 		judge_as(answer, judgement, BS_REJECTED, "");
+}
 
-	if (status == 408 || status == 429 || (status >= 500 && status <= 599))
+/*
+ * A complete answer that is not a 2xx.
+ */
+static void
+judge_refusal(const BsService *service, BsQuestion question,
+			  const BsAnswer *answer, BsJudgement *judgement)
+{
+	int			status = answer->http->status;
+
+	if (status < 400 || status > 599)
+	{
+		judge_as(answer, judgement, BS_BAD_REPLY,
+				 status < 300 || status > 399 ? ", which is not a status "
+				 "that ends an exchange" : " (redirects are not followed)");
+		return;
+	}
+	judge_status(service, answer, judgement);
+	if (question == BS_Q_END &&
+		bs_list_has_number(service->field[BS_AMBIGUOUS_STATUS], status))
+		judgement->next = BS_NEXT_SETTLE;
+	else if (status == 408 || status == 429 || status >= 500)
 		judgement->next = BS_NEXT_RETRY;
 }
 
@@ -211,7 +249,8 @@ judge_refusal(const BsService *service, BsQuestion question,
  * No complete answer.
  */
 static void
-judge_failure(const HttpReply *http, BsJudgement *judgement)
+judge_failure(const HttpReply *http, const BsSecrets *secrets,
+			  BsJudgement *judgement)
 {
 	const char *what = "reply could not be read: ";
 
@@ -230,7 +269,8 @@ judge_failure(const HttpReply *http, BsJudgement *judgement)
 	if (http->failure == HTTP_NO_CONNECTION ||
 		http->failure == HTTP_CUT_SHORT)
 		judgement->next = BS_NEXT_RETRY;
-	judgement->error = psprintf("%s%s", what, http->error);
+	judgement->error = psprintf("%s%s", what,
+								bs_answer_showable(secrets, http->error));
 }
 
 /*
@@ -245,14 +285,14 @@ judge_settling(const BsService *service, const BsAnswer *answer,
 		judgement->outcome = BS_ALREADY_ENDED;
 	else if (judgement->outcome == BS_REQUESTED)
 	{
-		bool		live = bs_list_has(service->field[BS_LIVE_STATUS],
-									   answer->status);
-
-		judgement->outcome = live ? BS_DENIED : BS_BAD_REPLY;
+		judgement->refusal_stands = bs_list_has(service->field[BS_LIVE_STATUS],
+												answer->status);
+		judgement->outcome = BS_BAD_REPLY;
 		judgement->error = psprintf("provider refused the end and shows the "
-									"session as \"%s\"%s", answer->status,
-									live ? "" : ", which is not a known "
-									"status");
+									"session as \"%s\"%s",
+									answer->shown_status,
+									judgement->refusal_stands ? "" :
+									", which is not a known status");
 		judgement->next = BS_NEXT_NOTHING;
 	}
 }
@@ -271,9 +311,9 @@ bs_reply_judge(const BsService *service, const BsSecrets *secrets,
 	char	   *time;
 
 	memset(judgement, 0, sizeof(*judgement));
-	bs_answer_read(service, reply, &answer);
+	bs_answer_read(service, secrets, reply, &answer);
 	if (reply->failure != HTTP_ANSWERED)
-		judge_failure(reply, judgement);
+		judge_failure(reply, secrets, judgement);
 	else if (reply->status >= 200 && reply->status < 300)
 		judge_success(service, question, &answer, judgement);
 	else
@@ -294,8 +334,7 @@ bs_reply_judge(const BsService *service, const BsSecrets *secrets,
 	if (answer.json != NULL && time_field != NULL &&
 		(time = bs_json_word(answer.json, time_field)) != NULL)
 		judgement->ended_at = bs_answer_time(time);
-	judgement->provider_status = bs_answer_showable(secrets, answer.status);
-	judgement->error = bs_answer_showable(secrets, judgement->error);
+	judgement->provider_status = answer.shown_status;
 	judgement->response = bs_answer_keep(secrets, &answer);
 	bs_json_free(answer.json);
 }

@@ -54,18 +54,20 @@ fill_in(const char *template, const char *encoded)
 }
 
 /*
- * Does the query of a URL already set a parameter?
+ * Does the query of a URL have a parameter: "name=" followed by anything, or
+ * exactly "name=value"?
  */
 static bool
-has_parameter(const char *url, const char *name)
+has_parameter(const char *url, const char *parameter, size_t length)
 {
-	size_t		length = strlen(name);
+	bool		any_value = parameter[length - 1] == '=';
 	const char *p = strchr(url, '?');
 
 	while (p != NULL)
 	{
 		p++;
-		if (strncmp(p, name, length) == 0 && p[length] == '=')
+		if (strncmp(p, parameter, length) == 0 &&
+			(any_value || p[length] == '&' || p[length] == '\0'))
 			return true;
 		p = strchr(p, '&');
 	}
@@ -73,42 +75,69 @@ has_parameter(const char *url, const char *name)
 }
 
 /*
- * Appends the request's URL: the stop URL with what end_path has as query, or
- * base URL and path.  A credential that goes into the query comes first, as
- * in the documents.
+ * Appends a parameter to the query of a URL.
+ */
+static void
+append_parameter(StringInfo url, const char *parameter, size_t length)
+{
+	appendStringInfoChar(url, strchr(url->data, '?') != NULL ? '&' : '?');
+	appendBinaryStringInfo(url, parameter, (int) length);
+}
+
+/*
+ * Appends the parameters of a path to a URL, but for those it has already.
+ */
+static void
+append_query(StringInfo url, const char *path)
+{
+	const char *p = strchr(path, '?');
+
+	while (p != NULL && *++p != '\0')
+	{
+		size_t		length = strcspn(p, "&");
+
+		if (length > 0 && !has_parameter(url->data, p, length))
+			append_parameter(url, p, length);
+		p = strchr(p, '&');
+	}
+}
+
+/*
+ * Appends the request's URL: base URL and path, or, to end a session whose
+ * stop URL is given, that.  A credential that goes into the query comes
+ * first, as in the documents.
  */
 static void
 append_url(StringInfo url, const BsService *service, const BsSessionId *id,
-		   const char *path)
+		   BsAsk ask)
 {
-	const char *parameter = bs_field_argument(service->field[BS_AUTH],
-											  "query:");
-	const char *query = strchr(path, '?');
+	const char *name = bs_field_argument(service->field[BS_AUTH], "query:");
 	StringInfoData encoded;
+	char	   *path;
 
-	if (id->stop_url != NULL)
+	initStringInfo(&encoded);
+	append_encoded(&encoded, id->name);
+	path = fill_in(service->field[ask == BS_ASK_END ? BS_END_PATH :
+								  BS_CONFIRM_PATH], encoded.data);
+	if (ask == BS_ASK_END && id->stop_url != NULL)
 		appendStringInfoString(url, id->stop_url);
 	else
 	{
-		char	   *filled;
-
-		initStringInfo(&encoded);
-		append_encoded(&encoded, id->name);
-		filled = fill_in(path, encoded.data);
-		path = filled;
-		query = strchr(path, '?');
 		appendStringInfoString(url, service->field[BS_BASE_URL]);
 		appendBinaryStringInfo(url, path, (int) strcspn(path, "?"));
 	}
-	if (parameter != NULL && !has_parameter(url->data, parameter))
+
+	if (name != NULL)
 	{
-		appendStringInfo(url, "%c%s=", strchr(url->data, '?') ? '&' : '?',
-						 parameter);
-		append_encoded(url, service->api_key);
+		char	   *parameter = psprintf("%s=", name);
+
+		if (!has_parameter(url->data, parameter, strlen(parameter)))
+		{
+			append_parameter(url, parameter, strlen(parameter));
+			append_encoded(url, service->api_key);
+		}
 	}
-	if (query != NULL)
-		appendStringInfo(url, "%c%s", strchr(url->data, '?') ? '&' : '?',
-						 query + 1);
+	append_query(url, path);
 }
 
 /*
@@ -185,9 +214,7 @@ bs_request_build(const BsService *service, const BsSessionId *id, BsAsk ask,
 	request->method = ask == BS_ASK_END ? service->field[BS_END_METHOD] :
 		"GET";
 	initStringInfo(&url);
-	append_url(&url, service, id,
-			   service->field[ask == BS_ASK_END ? BS_END_PATH :
-							  BS_CONFIRM_PATH]);
+	append_url(&url, service, id, ask);
 	request->url = url.data;
 	add_credential(request, service);
 	if (header != NULL && service->project_id != NULL)

@@ -2,10 +2,6 @@
  * rows.c
  *		Results as rows of type bsession_result.
  *
- * Everything below works in UTF-8; here it becomes text of the database's
- * encoding.  What the encoding cannot hold becomes "?": a provider's words
- * are never a reason to lose the row that says what became of a session.
- *
  * Exchanges finish in any order, rows are returned in the order asked for.
  * In between they are sorted by PostgreSQL, which goes to disk beyond
  * work_mem: ten thousand replies of 256 kB each do not have to fit in memory.
@@ -13,10 +9,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_operator_d.h"
+#include "encoding.h"
 #include "executor/tuptable.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "rows.h"
 #include "utils/builtins.h"
@@ -34,54 +29,6 @@ struct BsOrderedRows
 	TupleTableSlot *in;			/* a number and a row, going in */
 	TupleTableSlot *out;		/* the same, coming out */
 };
-
-/*
- * Returns UTF-8 as text of the database's encoding, in the current memory
- * context; "?" stands for each character that it does not have.
- */
-char *
-bs_rows_text_from_utf8(const char *utf8)
-{
-	int			encoding = GetDatabaseEncoding();
-	int			left = (int) strlen(utf8);
-	unsigned char *from = (unsigned char *) utf8;
-	unsigned char *to;
-	char	   *text;
-	Oid			conversion;
-
-	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
-		return pstrdup(utf8);
-	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
-	if (!OidIsValid(conversion))
-		return pg_any_to_server(utf8, left, PG_UTF8);
-
-	text = palloc(left * MAX_CONVERSION_GROWTH + 1);
-	to = (unsigned char *) text;
-	*to = '\0';
-	while (left > 0)
-	{
-		int			done = pg_do_encoding_conversion_buf(conversion, PG_UTF8,
-														 encoding, from, left,
-														 to,
-														 left *
-														 MAX_CONVERSION_GROWTH
-														 + 1, true);
-
-		from += done;
-		left -= done;
-		to += strlen((char *) to);
-		if (left > 0)
-		{
-			int			skipped = Min(pg_utf_mblen(from), left);
-
-			from += skipped;
-			left -= skipped;
-			*to++ = '?';
-			*to = '\0';
-		}
-	}
-	return text;
-}
 
 /*
  * Raises an error unless the type is the bsession_result that this library
@@ -102,7 +49,7 @@ set_text(Datum *values, bool *nulls, int column, const char *utf8)
 {
 	nulls[column] = utf8 == NULL;
 	if (utf8 != NULL)
-		values[column] = CStringGetTextDatum(bs_rows_text_from_utf8(utf8));
+		values[column] = CStringGetTextDatum(bs_encoding_from_utf8(utf8));
 }
 
 /*
@@ -135,7 +82,7 @@ bs_rows_form(const char *server, const char *id, const BsResult *result,
 	if (result->response != NULL)
 		values[10] =
 			DirectFunctionCall1(jsonb_in,
-								CStringGetDatum(bs_rows_text_from_utf8
+								CStringGetDatum(bs_encoding_from_utf8
 												(result->response)));
 }
 

@@ -12,7 +12,6 @@
 /* Columns of bsession_result. */
 #define BS_RESULT_COLUMNS	11
 
-extern char *bs_rows_text_from_utf8(const char *utf8);
 extern void bs_rows_check_type(TupleDesc type);
 extern void bs_rows_form(const char *server, const char *id,
 						 const BsResult *result, Datum *values, bool *nulls);

@@ -46,6 +46,8 @@ CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
 CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
 	base_url 'https://api.example/#here');
 CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
+	base_url 'https://api.example/#');
+CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
 	base_url 'https://api.example /');
 -- Fails: a credential in the URL, which the message does not repeat
 CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
@@ -101,6 +103,9 @@ CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
 CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
 	provider 'custom', base_url 'https://api.example', end_path '/s/{id}',
 	status_required 'true');
+CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
+	provider 'custom', base_url 'https://api.example', end_path '/s/{id}',
+	confirm_path '/s');
 -- Fails: the wrapper itself has no options
 ALTER FOREIGN DATA WRAPPER browser_session OPTIONS (timeout '1');
 
@@ -124,6 +129,10 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER browserbase OPTIONS (
 CREATE USER MAPPING FOR CURRENT_USER SERVER browserbase OPTIONS (api_key '');
 CREATE USER MAPPING FOR CURRENT_USER SERVER browserbase OPTIONS (
 	username 'a:b', password 'secret');
+CREATE USER MAPPING FOR CURRENT_USER SERVER browserbase OPTIONS (
+	username 'me', password E'secret\x01');
+CREATE USER MAPPING FOR CURRENT_USER SERVER browserbase OPTIONS (
+	username 'me', password '');
 CREATE USER MAPPING FOR CURRENT_USER SERVER browserbase OPTIONS (
 	api_key_file 'relative');
 

@@ -42,7 +42,8 @@ SELECT outcome, done, provider_status, http_status, error FROM bsession_end('acm
 \set base :sim '/acme'
 CREATE SERVER webdriver FOREIGN DATA WRAPPER browser_session OPTIONS (
 	base_url :'base', auth 'bearer', end_method 'PUT',
-	end_path '/v2/browsers/{id}/terminate', end_body '{"reason": "leaked"}');
+	end_path '/v2/browsers/{id}/terminate', end_body '{"reason": "leaked"}',
+	success_field 'state');
 CREATE USER MAPPING FOR PUBLIC SERVER webdriver OPTIONS (api_key 'sim-key');
 SELECT outcome, http_status FROM bsession_end('webdriver', 'custom-4');
 

@@ -67,6 +67,10 @@ SELECT session_id, outcome FROM bsession_end('browserless', :'stop');
 \set stop :sim '/browserless/session/ends-3'
 SELECT session_id, outcome FROM bsession_end('browserless', :'stop');
 
+-- With the seed's own addition, too
+\set stop :sim '/browserless/session/ends-8?token=sim-key&force=true'
+SELECT session_id, outcome FROM bsession_end('browserless', :'stop');
+
 -- Times and status come from the provider
 SELECT provider_status, ended_at = (response ->> 'endedAt')::timestamptz AS its_time
 FROM bsession_end('browserbase', 'ends-4');
@@ -89,6 +93,10 @@ FROM unnest('{stagehand,anchor,browserless,browserbase,grid}'::text[])
 	WITH ORDINALITY AS p(name, n),
 	LATERAL bsession_end(name, 'ends-6') AS r
 ORDER BY n;
+
+-- A key that is part of the word that replaces it
+ALTER USER MAPPING FOR PUBLIC SERVER anchor OPTIONS (SET api_key 'e');
+SELECT outcome, response FROM bsession_end('anchor', 'ends-7');
 
 SET client_min_messages = warning;
 DROP EXTENSION browser_session CASCADE;

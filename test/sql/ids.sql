@@ -60,9 +60,12 @@ SELECT bsession_end('browserless', :'stop');
 -- Fails: no other provider takes a URL for an id
 \set stop :sim '/anchor/v1/sessions/x'
 SELECT bsession_end('anchor', :'stop');
+\set stop :sim '/browserless/session/x#'
+SELECT bsession_end('browserless', :'stop');
 -- As rows: what is refused is not repeated, there may be a token in it
 SELECT session_id, outcome, error FROM bsession_end_many('browserless', ARRAY[
-	'https://evil.example/session/x?token=secret', 'all']);
+	'https://evil.example/session/x?token=secret',
+	'evil.example/session/x?token=secret', 'sim-key/', 'all']);
 
 SET client_min_messages = warning;
 DROP EXTENSION browser_session CASCADE;
