@@ -270,13 +270,15 @@ bs_answer_is_of_path(const BsAnswer *answer)
 		if (strncmp(answer->words, starts[i], strlen(starts[i])) == 0)
 			return true;
 	}
+	/* As text it is what one of the documents has for a session. */
+	if (answer->json == NULL)
+		return false;
 	for (int i = 0; i < (int) lengthof(nothing); i++)
 	{
 		if (pg_strcasecmp(answer->words, nothing[i]) == 0)
 			return true;
 	}
-	error = answer->json == NULL ? NULL :
-		bs_json_word(answer->json, "value.error");
+	error = bs_json_word(answer->json, "value.error");
 	return error != NULL && (strcmp(error, "unknown command") == 0 ||
 							 strcmp(error, "unknown method") == 0);
 }

@@ -41,7 +41,7 @@ struct BsExchange
 	dlist_node	node;			/* in all, until it is fetched */
 	dlist_node	finished_node;	/* in finished */
 	MemoryContext context;
-	MemoryContext answer;		/* of the answer that result is from, or NULL */
+	MemoryContext answer;		/* holds what result shows of it, or NULL */
 	BsAccount  *account;
 	BsSessionId id;
 	BsSecrets	own_secrets;	/* with the token of a stop URL */

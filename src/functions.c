@@ -184,7 +184,7 @@ begin_one(ManyCall *call, int number)
 		BsResult	result = {.outcome = BS_REJECTED, .error = why};
 
 		/* What looks like part of a URL may hold anybody's token. */
-		if (given != NULL && strpbrk(given, "?=") == NULL &&
+		if (given != NULL && strchr(given, '=') == NULL &&
 			strstr(given, "://") == NULL)
 			given = bs_redact(&call->account->service.secrets, given);
 		else

@@ -256,11 +256,10 @@ static json_t *
 redacted_array(json_t *array, const BsSecrets *secrets)
 {
 	json_t	   *copy = json_pack("[]");
-	json_t	   *element;
-	size_t		i;
 
-	json_array_foreach(array, i, element)
-		json_array_append_new(copy, redacted(element, secrets));
+	for (size_t i = 0; i < json_array_size(array); i++)
+		json_array_append_new(copy,
+							  redacted(json_array_get(array, i), secrets));
 	return copy;
 }
 

@@ -114,7 +114,8 @@ judge_unproven(const BsService *service, const BsAnswer *answer,
 	else
 		judgement->outcome = BS_BAD_REPLY;
 	judgement->error = psprintf("provider reports \"%s\"%s",
-								answer->shown_status, live ? "" : ", which is not a known status");
+								answer->shown_status,
+								live ? "" : ", which is not a known status");
 }
 
 /*

@@ -30,7 +30,7 @@ typedef struct BsJudgement
 {
 	BsOutcome	outcome;
 	BsNext		next;
-	bool		refusal_stands; /* settled: the end was refused, and meant so */
+	bool		refusal_stands; /* settled: the end was refused in earnest */
 	char	   *provider_status;	/* NULL if the reply shows none */
 	int64		ended_at;		/* µs since 1970; 0 if the reply shows none */
 	char	   *error;			/* NULL if done */
