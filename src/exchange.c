@@ -398,8 +398,12 @@ bs_exchange_wait(int64 deadline)
 	while (dlist_is_empty(&finished))
 	{
 		HttpTransfer *transfer;
+		int64		due = wake_due();
 
-		bs_http_wait(Min(wake_due(), deadline));
+		/* One that woke can have been left with what it had. */
+		if (!dlist_is_empty(&finished))
+			return;
+		bs_http_wait(Min(due, deadline));
 		while ((transfer = bs_http_next()) != NULL)
 		{
 			BsExchange *exchange = bs_http_tag(transfer);
