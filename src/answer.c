@@ -246,6 +246,33 @@ bs_answer_read(const BsService *service, const BsSecrets *secrets,
 }
 
 /*
+ * Are these the words of a 404 that could be anybody's?  Only the letters and
+ * digits count.
+ */
+static bool
+names_nothing(const char *words)
+{
+	static const char *const nothing[] = {
+		"notfound", "404", "404notfound", "pagenotfound", "404pagenotfound"
+	};
+	char		letters[32];
+	size_t		n = 0;
+
+	for (; *words && n < sizeof(letters) - 1; words++)
+	{
+		if (isalnum((unsigned char) *words))
+			letters[n++] = *words;
+	}
+	letters[n] = '\0';
+	for (int i = 0; i < (int) lengthof(nothing); i++)
+	{
+		if (pg_strcasecmp(letters, nothing[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Does a 404 speak of the path rather than of the session?  A page does, and
  * so do the words of the routers behind which the providers' code runs, those
  * that name nothing at all, and WebDriver's for a path it does not know.
@@ -258,13 +285,10 @@ bs_answer_is_of_path(const BsAnswer *answer)
 		"Cannot PATCH ", "Cannot GET ", "No matching HTTP route",
 		"404 page not found", "no Route matched"
 	};
-	static const char *const nothing[] = {"not found", "404 not found"};
 	char	   *error;
 
-	if (answer->html)
+	if (answer->html || answer->words == NULL)
 		return true;
-	if (answer->words == NULL)
-		return answer->json == NULL;
 	for (int i = 0; i < (int) lengthof(starts); i++)
 	{
 		if (strncmp(answer->words, starts[i], strlen(starts[i])) == 0)
@@ -273,11 +297,8 @@ bs_answer_is_of_path(const BsAnswer *answer)
 	/* As text it is what one of the documents has for a session. */
 	if (answer->json == NULL)
 		return false;
-	for (int i = 0; i < (int) lengthof(nothing); i++)
-	{
-		if (pg_strcasecmp(answer->words, nothing[i]) == 0)
-			return true;
-	}
+	if (names_nothing(answer->words))
+		return true;
 	error = bs_json_word(answer->json, "value.error");
 	return error != NULL && (strcmp(error, "unknown command") == 0 ||
 							 strcmp(error, "unknown method") == 0);
@@ -292,13 +313,14 @@ bs_answer_is_gone(const BsService *service, const BsAnswer *answer)
 {
 	const char *match = service->field[BS_GONE_MATCH];
 
+	if (answer->html)
+		return false;
 	if (strcmp(service->field[BS_REPLY], "json") == 0 &&
 		(answer->json == NULL || !bs_json_is_object(answer->json)))
 		return false;
 	if (match != NULL)
 		return strstr(answer->http->body, match) != NULL;
-	return answer->http->status == 410 ? !answer->html :
-		!bs_answer_is_of_path(answer);
+	return answer->http->status == 410 || !bs_answer_is_of_path(answer);
 }
 
 /*

@@ -1,9 +1,9 @@
 # 011_limits.pl
 #
 # Limits hold whatever happens: max_rate after a cancelled call, with a key
-# that is read from a file, and with reads between the ends; PostgreSQL's
-# budget of file descriptors with several servers; the back-off of retries
-# when Retry-After cannot be read.
+# that is read from a file, with reads between the ends, and when the next
+# turn comes too late; PostgreSQL's budget of file descriptors with several
+# servers; the back-off of retries when Retry-After cannot be read.
 #
 # Gaps between requests are asserted from below, by the clock of whoever
 # received them; durations from above, with a wide margin.
@@ -122,13 +122,34 @@ foreach my $n (20, 60)
 	account('browserbase', { release => 100 }, max_rate => 20);
 	my @rows = $node->end_many('s', [ map { "read-$n-$_" } 1 .. $n ]);
 	my @requests = $sim->requests;
-	my $reads = grep { $_->{method} eq 'GET' } @requests;
+	my (%at, @waits);
 
+	push @{ $at{ $_->{target} } }, $_->{at} / 1e6 foreach @requests;
+	@waits = map { $_->[1] - $_->[0] } grep { @$_ > 1 } values %at;
 	is(outcomes(@rows), "ended $n", "$n ids that need a read are all ended");
-	cmp_ok($reads, '>=', $n, '… each after a read');
+	is(scalar @waits, $n, '… each after a read');
+	cmp_ok(max(@waits), '<', 1.8, '… that was made in time');
 	cmp_ok(span(), '>=', (@requests - 1) / 20 * 0.9 - 0.2,
 		'… and ends and reads together keep to twenty a second');
-	note sprintf '%d ids: %d reads, %.2f s', $n, $reads, span();
+	note sprintf '%d ids: %d requests in %.2f s, a read after %.2f s at most',
+	  $n, scalar @requests, span(), max(@waits);
+}
+
+# Where the next turn comes too late, the call ends with what it has.
+{
+	my %limit = (max_rate => 0.2, timeout => 1000, retries => 1);
+
+	account('stagehand', { status => 503 }, %limit);
+	my $row = $node->end('s', 'late', statement_timeout => '60s');
+	is($row->{outcome}, 'unavailable', 'a retry whose turn is too late');
+	is($row->{attempts}, 1, '… is not made');
+	cmp_ok($row->{seconds}, '<', 4, '… nor waited for');
+
+	account('browserbase', { release => -1 }, %limit);
+	$row = $node->end('s', 'late', statement_timeout => '60s');
+	is($row->{outcome}, 'requested', 'a read whose turn is too late');
+	is(scalar $sim->requests('late'), 1, '… is not made');
+	cmp_ok($row->{seconds}, '<', 4, '… nor waited for');
 }
 
 # Connections that are kept alive to one server make room for another's, where
