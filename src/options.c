@@ -187,7 +187,8 @@ check_base_url(const char *value, bool allow_insecure)
 						 "A URL must be visible ASCII without spaces.");
 	}
 	if (!bs_http_url_split(value, &url))
-		refuse_value("base_url", NULL, "It is not a valid absolute URL.");
+		refuse_value("base_url", NULL, "It is not a valid absolute URL, such "
+					 "as https://host:port/path.");
 	if (url.has_user)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -353,8 +354,8 @@ check_whole(const BsServerOptions *server)
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("server is not completely described"),
 				 errdetail("%s", why),
-				 errhint("A server of provider \"custom\" needs at least "
-						 "base_url and end_path '/.../{id}'.")));
+				 errhint("bsession_providers() shows how the built-in "
+						 "providers are described.")));
 }
 
 /*
