@@ -7,11 +7,16 @@
 #ifndef BS_CLOCK_H
 #define BS_CLOCK_H
 
+#include "datatype/timestamp.h"
 #include "portability/instr_time.h"
 
 #define BS_US_PER_MS	INT64CONST(1000)
 #define BS_US_PER_S		INT64CONST(1000000)
 #define BS_NEVER		PG_INT64_MAX
+
+/* What a TimestampTz is behind microseconds since 1970. */
+#define BS_EPOCH_OFFSET \
+	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 static inline int64
 bs_clock_now(void)

@@ -106,8 +106,7 @@ finish(BsExchange *exchange)
 	if (!bs_outcome_done(result->outcome))
 		result->ended_at = 0;
 	else if (result->ended_at == 0)
-		result->ended_at = GetCurrentTimestamp() +
-			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+		result->ended_at = GetCurrentTimestamp() + BS_EPOCH_OFFSET;
 	dlist_push_tail(&finished, &exchange->finished_node);
 }
 

@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_operator_d.h"
+#include "clock.h"
 #include "encoding.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -18,9 +19,6 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
-
-#define UNIX_TO_POSTGRES_EPOCH \
-	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 struct BsOrderedRows
 {
@@ -74,8 +72,7 @@ bs_rows_form(const char *server, const char *id, const BsResult *result,
 	nulls[5] = result->http_status == 0;
 	values[6] = Int32GetDatum(result->attempts);
 	values[7] = IntervalPGetDatum(elapsed);
-	values[8] = TimestampTzGetDatum(result->ended_at -
-									UNIX_TO_POSTGRES_EPOCH);
+	values[8] = TimestampTzGetDatum(result->ended_at - BS_EPOCH_OFFSET);
 	nulls[8] = result->ended_at == 0;
 	set_text(values, nulls, 9, result->error);
 	nulls[10] = result->response == NULL;

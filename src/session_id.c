@@ -25,23 +25,6 @@
 /* Names that mean a collection or a directory, never a session. */
 static const char *const reserved[] = {".", "..", "all", "release"};
 
-static bool
-is_utf8(const char *text)
-{
-	const unsigned char *p = (const unsigned char *) text;
-	const unsigned char *end = p + strlen(text);
-
-	while (p < end)
-	{
-		int			size = pg_utf_mblen(p);
-
-		if (size > end - p || !pg_utf8_islegal(p, size))
-			return false;
-		p += size;
-	}
-	return true;
-}
-
 /*
  * Returns why "id" cannot be one segment of a path, or NULL if it can.
  */
@@ -52,7 +35,8 @@ check_segment(const char *id)
 		return "An id must not be empty.";
 	if (strlen(id) > BS_MAX_ID)
 		return "An id must not be longer than 512 bytes.";
-	if (!is_utf8(id))
+	if (pg_encoding_verifymbstr(PG_UTF8, id, (int) strlen(id)) !=
+		(int) strlen(id))
 		return "An id must be valid UTF-8.";
 	for (const unsigned char *p = (const unsigned char *) id; *p; p++)
 	{
