@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "account.h"
 #include "clock.h"
 #include "compat.h"
@@ -24,9 +25,11 @@
 #include "miscadmin.h"
 #include "options.h"
 #include "settings.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 typedef struct AccountKey
@@ -343,6 +346,53 @@ bs_account_get(const char *server, Oid role)
 									 account->max_in_flight);
 	account->pins++;
 	return account;
+}
+
+/*
+ * The same for those who cannot do with an error: returns NULL and, in the
+ * current memory context, why there is no account.  Has to be called in a
+ * transaction.
+ */
+BsAccount *
+bs_account_try(const char *server, const char *role, char **why)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	BsAccount  *volatile account = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		account = bs_account_get(server, get_role_oid(role, false));
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		*why = error->message;
+	}
+	PG_END_TRY();
+	CurrentResourceOwner = owner;
+	return account;
+}
+
+/*
+ * Pins an account that is pinned already once more.
+ */
+void
+bs_account_pin(BsAccount *account)
+{
+	account->pins++;
 }
 
 /*

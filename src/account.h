@@ -39,6 +39,9 @@ typedef struct BsAccount
 } BsAccount;
 
 extern BsAccount *bs_account_get(const char *server, Oid role);
+extern BsAccount *bs_account_try(const char *server, const char *role,
+								 char **why);
+extern void bs_account_pin(BsAccount *account);
 extern void bs_account_release(BsAccount *account);
 
 #endif							/* BS_ACCOUNT_H */

@@ -11,17 +11,28 @@
 
 #include "compat.h"
 #include "fmgr.h"
+#include "hooks.h"
+#include "launcher.h"
+#include "miscadmin.h"
 #include "settings.h"
+#include "shared.h"
 
 BS_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
 
 /*
- * Called by PostgreSQL when the library is loaded.
+ * Called by PostgreSQL when the library is loaded.  Preloaded, it also gets
+ * shared memory, background workers, and hooks; without, its functions work
+ * all the same.  pg_upgrade's servers are not to end anybody's sessions.
  */
 void
 _PG_init(void)
 {
 	bs_settings_define();
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+	bs_shared_request();
+	bs_hooks_install();
+	bs_launcher_register();
 }

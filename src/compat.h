@@ -5,7 +5,9 @@
 #ifndef BS_COMPAT_H
 #define BS_COMPAT_H
 
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_proc.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
@@ -44,6 +46,19 @@
 #else
 #define bs_server_aclcheck(server, role) \
 	pg_foreign_server_aclcheck((server), (role), ACL_USAGE)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define bs_may_execute(function, role) \
+	(object_aclcheck(ProcedureRelationId, (function), (role), \
+					 ACL_EXECUTE) == ACLCHECK_OK)
+#define bs_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, (database), (role))
+#else
+#define bs_may_execute(function, role) \
+	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#define bs_owns_database(database, role) \
+	pg_database_ownercheck((database), (role))
 #endif
 
 #endif							/* BS_COMPAT_H */

@@ -12,6 +12,9 @@
  * Each exchange has a memory context of its own, so thousands of them in a
  * row need no more memory than those that are under way.
  *
+ * Besides its result an exchange keeps one for each attempt, which is what an
+ * audit wants.
+ *
  * What the provider does is a result.  Errors are interrupts and want of
  * memory; after one the caller calls bs_exchange_abort().
  */
@@ -46,7 +49,8 @@ struct BsExchange
 	BsSessionId id;
 	BsSecrets	own_secrets;	/* with the token of a stop URL */
 	const BsSecrets *secrets;	/* the account's, or own_secrets */
-	int			number;			/* the caller's */
+	void	   *tag;			/* the caller's */
+	BsExchangePlan plan;
 	BsQuestion	question;		/* what is asked, or will be when due */
 	int64		due;			/* when to go on, if waiting */
 	int64		began;			/* when the first request was sent */
@@ -57,6 +61,10 @@ struct BsExchange
 	int			refused_status; /* and its HTTP status */
 	HttpRequest request;
 	BsResult	result;
+	bool		over;			/* the result stands */
+	int64		attempt_began;	/* when the last end request was sent */
+	int			nattempts;
+	BsResult   *attempt;		/* a result for each attempt */
 };
 
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b,
@@ -95,6 +103,26 @@ wait_until(BsExchange *exchange, int64 due)
 }
 
 /*
+ * Keeps the result of an attempt that is over.
+ */
+static void
+keep_attempt(BsExchange *exchange)
+{
+	BsResult   *kept;
+
+	if (exchange->attempt == NULL)
+		exchange->attempt =
+			MemoryContextAlloc(exchange->context,
+							   sizeof(BsResult) *
+							   (exchange->plan.retries + 1));
+	kept = &exchange->attempt[exchange->nattempts++];
+	*kept = exchange->result;
+	kept->elapsed = bs_clock_now() - exchange->attempt_began;
+	/* What it points to stays. */
+	exchange->answer = NULL;
+}
+
+/*
  * The outcome stands.
  */
 static void
@@ -102,11 +130,15 @@ finish(BsExchange *exchange)
 {
 	BsResult   *result = &exchange->result;
 
-	result->elapsed = bs_clock_now() - exchange->began;
 	if (!bs_outcome_done(result->outcome))
 		result->ended_at = 0;
 	else if (result->ended_at == 0)
 		result->ended_at = GetCurrentTimestamp() + BS_EPOCH_OFFSET;
+	/* The last attempt can have been kept already, with a retry in mind. */
+	if (exchange->nattempts < Max(result->attempts, 1))
+		keep_attempt(exchange);
+	result->elapsed = bs_clock_now() - exchange->began;
+	exchange->over = true;
 	dlist_push_tail(&finished, &exchange->finished_node);
 }
 
@@ -129,7 +161,7 @@ take_turn(BsExchange *exchange, int64 now)
 		account->pace->next_send = now + account->send_interval;
 		return true;
 	}
-	if (exchange->result.attempts > 0 && turn >= deadline)
+	if (exchange->deadline != 0 && turn >= deadline)
 		finish(exchange);
 	else
 		wait_until(exchange, turn);
@@ -150,10 +182,15 @@ send_request(BsExchange *exchange)
 
 	if (!take_turn(exchange, now))
 		return;
-	if (exchange->result.attempts == 0)
+	if (exchange->deadline == 0)
 	{
 		exchange->began = now;
-		exchange->deadline = now + timeout * (account->retries + 1);
+		exchange->deadline = now + timeout * (exchange->plan.retries + 1);
+	}
+	if (exchange->question == BS_Q_END || exchange->question == BS_Q_LOOK)
+	{
+		exchange->attempt_began = now;
+		exchange->result.began_at = GetCurrentTimestamp() + BS_EPOCH_OFFSET;
 	}
 	if (exchange->question == BS_Q_END)
 		exchange->result.attempts++;
@@ -213,7 +250,7 @@ next_retry(const BsExchange *exchange, const HttpReply *reply)
 	int64		delay = RETRY_DELAY_MAX;
 	int64		due;
 
-	if (n >= exchange->account->retries)
+	if (n >= exchange->plan.retries)
 		return BS_NEVER;
 	if (reply->retry_after >= 0)
 		delay = reply->retry_after;
@@ -242,6 +279,7 @@ take_over(BsExchange *exchange, const HttpReply *reply,
 	result->error = judgement->error;
 	result->response = judgement->response;
 	result->ended_at = judgement->ended_at;
+	result->retry_after = reply->retry_after;
 	if (judgement->provider_status != NULL)
 		result->provider_status = MemoryContextStrdup(exchange->context,
 													  judgement->
@@ -292,6 +330,15 @@ go_on(BsExchange *exchange, const HttpReply *reply)
 	bs_reply_judge(&exchange->account->service, exchange->secrets,
 				   exchange->question, reply, &judgement);
 	MemoryContextSwitchTo(old);
+	if (exchange->question == BS_Q_LOOK && judgement.outcome != BS_ENDED)
+	{
+		/* Still there, or not to be seen: it does no harm to ask again. */
+		MemoryContextDelete(answer);
+		exchange->question = BS_Q_END;
+		exchange->deadline = 0;
+		send_request(exchange);
+		return;
+	}
 	if (exchange->question != BS_Q_CONFIRM ||
 		judgement.outcome == BS_ENDED || judgement.outcome == BS_REQUESTED)
 		take_over(exchange, reply, &judgement, answer);
@@ -301,7 +348,9 @@ go_on(BsExchange *exchange, const HttpReply *reply)
 		MemoryContextDelete(answer);
 	}
 
-	if (exchange->question == BS_Q_CONFIRM)
+	if (exchange->question == BS_Q_LOOK)
+		finish(exchange);
+	else if (exchange->question == BS_Q_CONFIRM)
 	{
 		if (exchange->result.outcome == BS_ENDED)
 			finish(exchange);
@@ -318,6 +367,7 @@ go_on(BsExchange *exchange, const HttpReply *reply)
 	else if (judgement.next == BS_NEXT_RETRY &&
 			 (due = next_retry(exchange, reply)) != BS_NEVER)
 	{
+		keep_attempt(exchange);
 		exchange->question = BS_Q_END;
 		wait_until(exchange, due);
 	}
@@ -343,10 +393,11 @@ take_stop_url(BsExchange *exchange, const BsSessionId *id)
 
 /*
  * Begins to end a session.  The account must stay pinned until the exchange
- * is released.  "number" is for the caller to know it by.
+ * is released.  "tag" is for the caller to know it by.
  */
 void
-bs_exchange_begin(BsAccount *account, const BsSessionId *id, int number)
+bs_exchange_begin(BsAccount *account, const BsSessionId *id,
+				  BsExchangePlan plan, void *tag)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
 												  "browser_session exchange",
@@ -357,9 +408,14 @@ bs_exchange_begin(BsAccount *account, const BsSessionId *id, int number)
 	exchange->context = context;
 	dlist_push_tail(&all, &exchange->node);
 	exchange->account = account;
-	exchange->number = number;
+	exchange->tag = tag;
+	exchange->plan = plan;
 	exchange->began = bs_clock_now();
-	exchange->question = BS_Q_END;
+	exchange->result.outcome = BS_UNKNOWN;
+	exchange->result.retry_after = -1;
+	exchange->question = plan.look_first &&
+		account->service.field[BS_CONFIRM_PATH] != NULL ?
+		BS_Q_LOOK : BS_Q_END;
 	exchange->secrets = &account->service.secrets;
 	exchange->id.name = MemoryContextStrdup(context, id->name);
 	if (id->stop_url != NULL)
@@ -388,21 +444,24 @@ wake_due(void)
 }
 
 /*
- * Carries all exchanges on until one has its result or "deadline" has come.
- * Throws when the query is cancelled or the process is to end.
+ * Carries all exchanges on until one has its result, "deadline" has come, or
+ * the process's latch was set, which it returns.  Throws when the query is
+ * cancelled or the process is to end.
  */
-void
-bs_exchange_wait(int64 deadline)
+bool
+bs_exchange_pump(int64 deadline)
 {
-	while (dlist_is_empty(&finished))
+	bool		woken = false;
+
+	while (dlist_is_empty(&finished) && !woken)
 	{
 		HttpTransfer *transfer;
 		int64		due = wake_due();
 
 		/* One that woke can have been left with what it had. */
 		if (!dlist_is_empty(&finished))
-			return;
-		bs_http_wait(Min(due, deadline));
+			break;
+		woken = bs_http_wait(Min(due, deadline));
 		while ((transfer = bs_http_next()) != NULL)
 		{
 			BsExchange *exchange = bs_http_tag(transfer);
@@ -411,8 +470,19 @@ bs_exchange_wait(int64 deadline)
 			bs_http_release(transfer);
 		}
 		if (bs_clock_now() >= deadline)
-			return;
+			break;
 	}
+	return woken;
+}
+
+/*
+ * Carries all exchanges on until one has its result.
+ */
+void
+bs_exchange_wait(void)
+{
+	while (dlist_is_empty(&finished))
+		(void) bs_exchange_pump(BS_NEVER);
 }
 
 /*
@@ -426,6 +496,33 @@ bs_exchange_next(void)
 		return NULL;
 	return dlist_container(BsExchange, finished_node,
 						   dlist_pop_head_node(&finished));
+}
+
+/*
+ * Shows the caller every exchange of which a request was sent.  For taking
+ * stock after an error.
+ */
+void
+bs_exchange_visit(void (*visit) (const BsExchange *exchange))
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &all)
+	{
+		BsExchange *exchange = dlist_container(BsExchange, node, iter.cur);
+
+		if (exchange->deadline != 0 || exchange->nattempts > 0)
+			visit(exchange);
+	}
+}
+
+/*
+ * Has it got its result?
+ */
+bool
+bs_exchange_is_over(const BsExchange *exchange)
+{
+	return exchange->over;
 }
 
 /*
@@ -446,10 +543,32 @@ bs_exchange_id(const BsExchange *exchange)
 	return exchange->id.name;
 }
 
+/*
+ * Returns how many attempts have a result.
+ */
 int
-bs_exchange_number(const BsExchange *exchange)
+bs_exchange_attempts(const BsExchange *exchange)
 {
-	return exchange->number;
+	return exchange->nattempts;
+}
+
+/*
+ * Returns the result of an attempt, counted from 0; its "elapsed" is that of
+ * the attempt alone.  Valid until the exchange is released.
+ */
+const BsResult *
+bs_exchange_attempt(const BsExchange *exchange, int i)
+{
+	return &exchange->attempt[i];
+}
+
+/*
+ * Returns what bs_exchange_begin() was given.
+ */
+void *
+bs_exchange_tag(const BsExchange *exchange)
+{
+	return exchange->tag;
 }
 
 /*

@@ -15,7 +15,9 @@ typedef struct BsResult
 	const char *provider_status;	/* NULL if never shown */
 	int			http_status;	/* of the last answer; 0 if none came */
 	int			attempts;		/* end requests sent */
-	int64		elapsed;		/* µs, from beginning to outcome */
+	int64		began_at;		/* when the request was sent, µs since 1970 */
+	int64		elapsed;		/* µs, from then to the outcome */
+	int64		retry_after;	/* µs that the provider asks to wait, or -1 */
 	int64		ended_at;		/* µs since 1970; 0 if not known to be over */
 	const char *error;			/* NULL if done */
 	const char *response;		/* JSON; NULL if there was none */
@@ -23,13 +25,25 @@ typedef struct BsResult
 
 typedef struct BsExchange BsExchange;
 
+/* How to go about it. */
+typedef struct BsExchangePlan
+{
+	int			retries;		/* of passing failures */
+	bool		look_first;		/* the end was asked for before: read first */
+} BsExchangePlan;
+
 extern void bs_exchange_begin(BsAccount *account, const BsSessionId *id,
-							  int number);
-extern void bs_exchange_wait(int64 deadline);
+							  BsExchangePlan plan, void *tag);
+extern void bs_exchange_wait(void);
+extern bool bs_exchange_pump(int64 deadline);
 extern BsExchange *bs_exchange_next(void);
+extern void bs_exchange_visit(void (*visit) (const BsExchange *exchange));
+extern bool bs_exchange_is_over(const BsExchange *exchange);
 extern const BsResult *bs_exchange_result(const BsExchange *exchange);
+extern int	bs_exchange_attempts(const BsExchange *exchange);
+extern const BsResult *bs_exchange_attempt(const BsExchange *exchange, int i);
 extern const char *bs_exchange_id(const BsExchange *exchange);
-extern int	bs_exchange_number(const BsExchange *exchange);
+extern void *bs_exchange_tag(const BsExchange *exchange);
 extern void bs_exchange_release(BsExchange *exchange);
 extern void bs_exchange_abort(void);
 

@@ -1,6 +1,6 @@
 /*
  * functions.c
- *		What SQL calls.
+ *		What SQL calls to end sessions.
  *
  * The line between error and row: what the caller does wrong (no such server,
  * no permission, no credential, an unsafe id) is an ERROR before anything is
@@ -12,15 +12,17 @@
  */
 #include "postgres.h"
 
-#include "account.h"
+#include "audit.h"
 #include "catalog/pg_type_d.h"
 #include "clock.h"
 #include "encoding.h"
-#include "exchange.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "functions.h"
 #include "miscadmin.h"
+#include "roster.h"
 #include "rows.h"
+#include "settlement.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -28,7 +30,6 @@
 
 PG_FUNCTION_INFO_V1(bsession_end);
 PG_FUNCTION_INFO_V1(bsession_end_many);
-PG_FUNCTION_INFO_V1(bsession_providers);
 
 /*
  * Exchanges that begin before the first of them is over, if the host has a
@@ -36,24 +37,39 @@ PG_FUNCTION_INFO_V1(bsession_providers);
  */
 #define FIRST_LOOKUPS	16
 
+/* A session of bsession_end_many(). */
+typedef struct ManyItem
+{
+	BsMandate	mandate;		/* must be first: the audit's */
+	int			number;			/* place in the array of ids */
+} ManyItem;
+
 /* A call of bsession_end_many(). */
 typedef struct ManyCall
 {
 	BsAccount  *account;
+	BsMandate	mandate;
 	Datum	   *ids;
 	bool	   *id_nulls;
 	int			nids;
 	int			in_flight;
 	BsOrderedRows *rows;
+	BsSettlement *settlement;	/* what tracked rows are to say */
+	int			nsettlements;
 	MemoryContext row_context;	/* reset after each row */
 } ManyCall;
 
-/*
- * Returns the account named by an argument, pinned.  "function" is for the
- * error of a read-only transaction.
+/* ----------------------------------------------------------------
+ * Arguments
+ * ----------------------------------------------------------------
  */
-static BsAccount *
-get_account(FunctionCallInfo fcinfo, const char *function)
+
+/*
+ * Raises an error if the argument is null, and in a read-only transaction, in
+ * which nothing can be recorded.  "function" is what was called.
+ */
+void
+bs_function_check(FunctionCallInfo fcinfo, const char *function)
 {
 	PreventCommandIfReadOnly(function);
 	if (PG_ARGISNULL(0))
@@ -62,8 +78,18 @@ get_account(FunctionCallInfo fcinfo, const char *function)
 				 errmsg("provider must not be null"),
 				 errhint("Give the name of a server; list them with SELECT "
 						 "srvname FROM pg_foreign_server;")));
-	return bs_account_get(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						  GetUserId());
+}
+
+/*
+ * Raises an error if the argument with the session's id is null.
+ */
+void
+bs_function_check_id(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("session id must not be null")));
 }
 
 /*
@@ -71,32 +97,25 @@ get_account(FunctionCallInfo fcinfo, const char *function)
  * *utf8 to what was given, NULL if that cannot be converted.
  */
 static const char *
-read_id(const BsAccount *account, Datum datum, BsSessionId *id, char **utf8)
+read_id(const BsAccount *account, const char *given, BsSessionId *id,
+		char **utf8)
 {
-	*utf8 = bs_encoding_to_utf8(TextDatumGetCString(datum));
+	*utf8 = bs_encoding_to_utf8(given);
 	if (*utf8 == NULL)
 		return "An id must consist of characters that UTF-8 has.";
 	return bs_session_id_parse(&account->service, *utf8, id);
 }
 
 /*
- * Ends a session and returns its row.
+ * Checks an id and fills *id; raises an error if it cannot be used.
  */
-static HeapTuple
-end_one(BsAccount *account, FunctionCallInfo fcinfo, TupleDesc type)
+void
+bs_function_read_id(const BsAccount *account, const char *given,
+					BsSessionId *id)
 {
-	BsExchange *exchange;
-	BsSessionId id;
-	char	   *given;
-	const char *why;
-	Datum		values[BS_RESULT_COLUMNS];
-	bool		nulls[BS_RESULT_COLUMNS];
+	char	   *utf8;
+	const char *why = read_id(account, given, id, &utf8);
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("session id must not be null")));
-	why = read_id(account, PG_GETARG_DATUM(1), &id, &given);
 	if (why != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -104,13 +123,83 @@ end_one(BsAccount *account, FunctionCallInfo fcinfo, TupleDesc type)
 				 errdetail("%s", why),
 				 errhint("Pass the id exactly as the provider gave it when "
 						 "the session was created.")));
-	bs_exchange_begin(account, &id, 0);
+}
+
+/*
+ * Returns the account that the first argument names, pinned.
+ */
+static BsAccount *
+get_account(FunctionCallInfo fcinfo)
+{
+	return bs_account_get(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						  GetUserId());
+}
+
+/*
+ * Sets the mandate of a direct call by the caller.
+ */
+static void
+set_mandate(BsMandate *mandate, const BsAccount *account)
+{
+	mandate->server = account->server;
+	mandate->reason = BS_REASON_CALL;
+	mandate->actor = GetUserNameFromId(GetUserId(), false);
+	mandate->attempts_before = 0;
+}
+
+static BsExchangePlan
+direct_plan(const BsAccount *account)
+{
+	BsExchangePlan plan = {.retries = account->retries};
+
+	return plan;
+}
+
+/*
+ * Writes the rows of the audit, and has tracked rows reflect what was done.
+ * What is not over is left to the worker.
+ */
+static void
+record_call(const BsSettlement *settlements, int n)
+{
+	bs_audit_flush();
+	if (!bs_tracking_settle(settlements, n))
+		return;
+	for (int i = 0; i < n; i++)
+		if (settlements[i].next_attempt_at != 0)
+			bs_roster_wake_at_commit(settlements[i].next_attempt_at);
+}
+
+/* ----------------------------------------------------------------
+ * One session
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Ends a session and returns its row.
+ */
+static HeapTuple
+end_one(BsAccount *account, BsMandate *mandate, FunctionCallInfo fcinfo,
+		TupleDesc type)
+{
+	BsExchange *exchange;
+	BsSessionId id;
+	BsSettlement settlement;
+	Datum		values[BS_RESULT_COLUMNS];
+	bool		nulls[BS_RESULT_COLUMNS];
+
+	bs_function_read_id(account, text_to_cstring(PG_GETARG_TEXT_PP(1)), &id);
+	bs_audit_begin();
+	bs_exchange_begin(account, &id, direct_plan(account), mandate);
 	bs_session_id_wipe(&id);
-	bs_exchange_wait(BS_NEVER);
+	bs_exchange_wait();
 	exchange = bs_exchange_next();
 	bs_rows_form(account->server, bs_exchange_id(exchange),
 				 bs_exchange_result(exchange), values, nulls);
+	bs_settlement_of_call(account->server, exchange, &settlement);
+	bs_audit_add(mandate, exchange);
 	bs_exchange_release(exchange);
+	record_call(&settlement, 1);
 	return heap_form_tuple(BlessTupleDesc(type), values, nulls);
 }
 
@@ -122,25 +211,34 @@ bsession_end(PG_FUNCTION_ARGS)
 {
 	TupleDesc	type;
 	BsAccount  *account;
+	BsMandate	mandate;
 	HeapTuple volatile row = NULL;
 
 	if (get_call_result_type(fcinfo, NULL, &type) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	bs_rows_check_type(type);
-	account = get_account(fcinfo, "bsession_end()");
+	bs_function_check(fcinfo, "bsession_end()");
+	account = get_account(fcinfo);
+	set_mandate(&mandate, account);
 	PG_TRY();
 	{
-		row = end_one(account, fcinfo, type);
+		bs_function_check_id(fcinfo);
+		row = end_one(account, &mandate, fcinfo, type);
 	}
 	PG_FINALLY();
 	{
-		bs_exchange_abort();
+		bs_audit_abandon();
 		bs_account_release(account);
 	}
 	PG_END_TRY();
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(row));
 }
+
+/* ----------------------------------------------------------------
+ * Many sessions
+ * ----------------------------------------------------------------
+ */
 
 /*
  * Adds the row of an id.
@@ -170,11 +268,17 @@ begin_one(ManyCall *call, int number)
 	const char *why = "An id must not be null.";
 
 	if (!call->id_nulls[number])
-		why = read_id(call->account, call->ids[number], &id, &given);
+		why = read_id(call->account,
+					  TextDatumGetCString(call->ids[number]), &id, &given);
 	MemoryContextSwitchTo(old);
 	if (why == NULL)
 	{
-		bs_exchange_begin(call->account, &id, number);
+		ManyItem   *item = palloc(sizeof(ManyItem));
+
+		item->mandate = call->mandate;
+		item->number = number;
+		bs_exchange_begin(call->account, &id, direct_plan(call->account),
+						  item);
 		bs_session_id_wipe(&id);
 		call->in_flight++;
 		MemoryContextReset(call->row_context);
@@ -191,6 +295,24 @@ begin_one(ManyCall *call, int number)
 			given = NULL;
 		put_row(call, number, given, &result);
 	}
+}
+
+/*
+ * Notes what came of an exchange.
+ */
+static void
+finish_one(ManyCall *call, BsExchange *exchange)
+{
+	ManyItem   *item = bs_exchange_tag(exchange);
+
+	put_row(call, item->number, bs_exchange_id(exchange),
+			bs_exchange_result(exchange));
+	bs_settlement_of_call(call->account->server, exchange,
+						  &call->settlement[call->nsettlements++]);
+	bs_audit_add(&call->mandate, exchange);
+	bs_exchange_release(exchange);
+	pfree(item);
+	call->in_flight--;
 }
 
 /*
@@ -212,14 +334,9 @@ end_all(ManyCall *call)
 			begin_one(call, next++);
 		if (call->in_flight == 0)
 			continue;
-		bs_exchange_wait(BS_NEVER);
+		bs_exchange_wait();
 		while ((exchange = bs_exchange_next()) != NULL)
-		{
-			put_row(call, bs_exchange_number(exchange),
-					bs_exchange_id(exchange), bs_exchange_result(exchange));
-			bs_exchange_release(exchange);
-			call->in_flight--;
-		}
+			finish_one(call, exchange);
 		limit = most;
 	}
 }
@@ -263,50 +380,24 @@ bsession_end_many(PG_FUNCTION_ARGS)
 											 "browser_session row",
 											 ALLOCSET_DEFAULT_SIZES);
 	call.rows = bs_rows_begin(rsinfo->setDesc);
-	call.account = get_account(fcinfo, "bsession_end_many()");
+	call.settlement = palloc_extended(sizeof(BsSettlement) * (call.nids + 1),
+									  MCXT_ALLOC_HUGE);
+	bs_function_check(fcinfo, "bsession_end_many()");
+	call.account = get_account(fcinfo);
+	set_mandate(&call.mandate, call.account);
 	PG_TRY();
 	{
+		bs_audit_begin();
 		end_all(&call);
+		record_call(call.settlement, call.nsettlements);
 	}
 	PG_FINALLY();
 	{
-		bs_exchange_abort();
+		bs_audit_abandon();
 		bs_account_release(call.account);
 	}
 	PG_END_TRY();
 
 	bs_rows_finish(call.rows, rsinfo->setResult);
-	PG_RETURN_NULL();
-}
-
-/*
- * bsession_providers() - the built-in providers, a row each
- */
-Datum
-bsession_providers(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	const BsProvider *provider;
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (rsinfo->setDesc->natts != BS_NFIELDS + 2)
-		elog(ERROR, "unexpected row type of bsession_providers()");
-	for (int i = 0; (provider = bs_provider_at(i)) != NULL; i++)
-	{
-		Datum		values[BS_NFIELDS + 2];
-		bool		nulls[BS_NFIELDS + 2] = {false};
-
-		values[0] = CStringGetTextDatum(provider->name);
-		for (int field = 0; field < BS_NFIELDS; field++)
-		{
-			nulls[field + 1] = provider->field[field] == NULL;
-			if (provider->field[field] != NULL)
-				values[field + 1] =
-					CStringGetTextDatum(provider->field[field]);
-		}
-		values[BS_NFIELDS + 1] = CStringGetTextDatum(provider->document);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
-							 nulls);
-	}
 	PG_RETURN_NULL();
 }

@@ -30,6 +30,9 @@
 /* A process at rest keeps at most this many connections open. */
 #define MAX_IDLE_SOCKETS	64
 
+/* What a process that is for transfers alone keeps for PostgreSQL's files. */
+#define RESERVED_FDS		128
+
 /* Released transfers that are kept for the next ones. */
 #define MAX_SPARE			1024
 
@@ -41,6 +44,7 @@ static struct HttpState
 	dlist_head	spare;
 	int			nspare;
 	int			nactive;
+	bool		dedicated;		/* the process has nothing else to do */
 }			http;
 
 /* ----------------------------------------------------------------
@@ -221,19 +225,24 @@ collect_finished(void)
  */
 
 /*
- * Carries the transfers on until one is over or "deadline" has come.  Throws
- * when the query is cancelled or the process is to end.
+ * Carries the transfers on until one is over, "deadline" has come, or the
+ * process's latch was set, which it returns.  Throws when the query is
+ * cancelled or the process is to end.
  */
-void
+bool
 bs_http_wait(int64 deadline)
 {
+	bool		woken;
+
 	open_multi();
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		bs_http_poll(http.multi, deadline);
+		woken = bs_http_poll(http.multi, deadline);
 		collect_finished();
-	} while (dlist_is_empty(&http.finished) && bs_clock_now() < deadline);
+	} while (!woken && dlist_is_empty(&http.finished) &&
+			 bs_clock_now() < deadline);
+	return woken;
 }
 
 /*
@@ -313,11 +322,24 @@ bs_http_abort(void)
 }
 
 /*
+ * Declares that transfers are all this process is for: they may use most of
+ * its descriptors.  To be called before the first of them.
+ */
+void
+bs_http_dedicate(void)
+{
+	http.dedicated = true;
+	bs_http_transfer_dedicate();
+}
+
+/*
  * Returns how many transfers can be under way at once: PostgreSQL lets a
  * process use a third of its descriptors for things it does not manage.
  */
 int
 bs_http_capacity(void)
 {
+	if (http.dedicated)
+		return Max(max_safe_fds - RESERVED_FDS, 1);
 	return Max(max_safe_fds / 3 - 8, 1);
 }

@@ -50,12 +50,13 @@ typedef struct HttpReply
 typedef struct HttpTransfer HttpTransfer;
 
 extern void bs_http_start(const HttpRequest *request, void *tag);
-extern void bs_http_wait(int64 deadline);
+extern bool bs_http_wait(int64 deadline);
 extern HttpTransfer *bs_http_next(void);
 extern void *bs_http_tag(const HttpTransfer *transfer);
 extern const HttpReply *bs_http_reply(const HttpTransfer *transfer);
 extern void bs_http_release(HttpTransfer *transfer);
 extern void bs_http_abort(void);
+extern void bs_http_dedicate(void);
 extern int	bs_http_capacity(void);
 
 /* A URL taken apart (http_url.c). */

@@ -164,11 +164,11 @@ bs_http_poll_attach(CURLM *multi)
 }
 
 /*
- * Waits for sockets until "deadline", then lets libcurl act.  An event is
- * asked for without waiting first: while there is work, the latch costs
- * nothing.
+ * Waits for sockets until "deadline", then lets libcurl act.  Returns whether
+ * the process's latch ended the wait.  An event is asked for without waiting
+ * first: while there is work, the latch costs nothing.
  */
-void
+bool
 bs_http_poll(CURLM *multi, int64 deadline)
 {
 	struct epoll_event events[MAX_EVENTS];
@@ -176,6 +176,7 @@ bs_http_poll(CURLM *multi, int64 deadline)
 	sigset_t	saved;
 	int			running;
 	int			n;
+	bool		woken = false;
 	long		milliseconds = milliseconds_until(Min(deadline, poller.timer));
 
 	n = epoll_wait(poller.epoll_fd, events, MAX_EVENTS, 0);
@@ -184,7 +185,10 @@ bs_http_poll(CURLM *multi, int64 deadline)
 		if (WaitEventSetWait(poller.wait_set, milliseconds, &wakeup, 1,
 							 wait_event) > 0 &&
 			(wakeup.events & WL_LATCH_SET))
+		{
 			ResetLatch(MyLatch);
+			woken = true;
+		}
 		CHECK_FOR_INTERRUPTS();
 		n = epoll_wait(poller.epoll_fd, events, MAX_EVENTS, 0);
 	}
@@ -210,6 +214,7 @@ bs_http_poll(CURLM *multi, int64 deadline)
 								 &running);
 	}
 	bs_http_restore_signals(&saved);
+	return woken;
 }
 
 #else
@@ -230,20 +235,24 @@ bs_http_poll_attach(CURLM *multi)
  * The same where there is no epoll: libcurl waits itself, in short pieces,
  * so that interrupts are seen soon.
  */
-void
+bool
 bs_http_poll(CURLM *multi, int64 deadline)
 {
 	long		milliseconds = Min(milliseconds_until(deadline), POLL_PIECE);
 	sigset_t	saved;
 	int			running;
+	bool		woken;
 
 	curl_multi_poll(multi, NULL, 0, (int) milliseconds, NULL);
-	if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-				  0, wait_event) & WL_LATCH_SET)
+	woken = (WaitLatch(MyLatch,
+					   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					   0, wait_event) & WL_LATCH_SET) != 0;
+	if (woken)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	bs_http_block_signals(&saved);
 	curl_multi_perform(multi, &running);
 	bs_http_restore_signals(&saved);
+	return woken;
 }
 #endif

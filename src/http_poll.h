@@ -11,7 +11,7 @@
 
 extern void bs_http_poll_open(void);
 extern void bs_http_poll_attach(CURLM *multi);
-extern void bs_http_poll(CURLM *multi, int64 deadline);
+extern bool bs_http_poll(CURLM *multi, int64 deadline);
 
 /*
  * libcurl may start a thread to look up a name.  The thread inherits the mask

@@ -37,6 +37,9 @@ static const char *const header_limit = "its header is too long";
 /* Connections of this process, in use or kept alive. */
 static int	nsockets = 0;
 
+/* The process is for transfers alone: its descriptors are theirs. */
+static bool dedicated = false;
+
 /* ----------------------------------------------------------------
  * Callbacks: nothing here may throw or palloc.
  * ----------------------------------------------------------------
@@ -52,7 +55,9 @@ open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	curl_socket_t fd;
 
 	(void) purpose;
-	if (!AcquireExternalFD())
+	if (dedicated)
+		ReserveExternalFD();
+	else if (!AcquireExternalFD())
 	{
 		transfer->limit = "too many open files";
 		return CURL_SOCKET_BAD;
@@ -492,6 +497,16 @@ bs_http_transfer_free(HttpTransfer *transfer)
 	curl_easy_cleanup(transfer->easy);
 	free(transfer->buffer);
 	free(transfer);
+}
+
+/*
+ * Has sockets use the descriptors that PostgreSQL keeps for its files.  What
+ * bs_http_capacity() says is then the only limit.
+ */
+void
+bs_http_transfer_dedicate(void)
+{
+	dedicated = true;
 }
 
 /*

@@ -34,6 +34,7 @@ extern bool bs_http_transfer_prepare(HttpTransfer *transfer,
 extern void bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code);
 extern void bs_http_transfer_forget(HttpTransfer *transfer);
 extern void bs_http_transfer_free(HttpTransfer *transfer);
+extern void bs_http_transfer_dedicate(void);
 extern int	bs_http_transfer_sockets(void);
 
 #endif							/* BS_HTTP_TRANSFER_H */

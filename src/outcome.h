@@ -20,6 +20,8 @@ typedef enum BsOutcome
 	BS_UNKNOWN					/* sent, and the answer was lost */
 } BsOutcome;
 
+#define BS_NOUTCOMES	(BS_UNKNOWN + 1)
+
 extern const char *bs_outcome_name(BsOutcome outcome);
 extern bool bs_outcome_done(BsOutcome outcome);
 

@@ -321,7 +321,7 @@ bs_reply_judge(const BsService *service, const BsSecrets *secrets,
 		judge_refusal(service, question, &answer, judgement);
 	if (question == BS_Q_SETTLE)
 		judge_settling(service, &answer, judgement);
-	else if (question == BS_Q_CONFIRM &&
+	else if (question != BS_Q_END &&
 			 judgement->outcome == BS_ALREADY_ENDED)
 		judgement->outcome = BS_ENDED;
 

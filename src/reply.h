@@ -14,6 +14,7 @@ typedef enum BsQuestion
 {
 	BS_Q_END,					/* the call that ends the session */
 	BS_Q_CONFIRM,				/* is it over yet, after an accepted end? */
+	BS_Q_LOOK,					/* the same, of an end asked for earlier */
 	BS_Q_SETTLE					/* what did the ambiguous answer mean? */
 } BsQuestion;
 

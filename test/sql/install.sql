@@ -30,13 +30,13 @@ WHERE obj_description(objid, classid::regclass::name) IS NULL;
 -- How the functions are declared
 SELECT proname, provolatile, proparallel, proisstrict, procost >= 100000 AS
 	expensive, prosecdef,
-	has_function_privilege('pg_monitor', oid, 'EXECUTE') AS for_everybody
+	has_function_privilege('pg_signal_backend', oid, 'EXECUTE') AS for_everybody
 FROM pg_proc
 WHERE pronamespace = 'elsewhere'::regnamespace
 ORDER BY proname;
 
 -- Nobody but its owner can make servers
-SELECT has_foreign_data_wrapper_privilege('pg_monitor', 'browser_session',
+SELECT has_foreign_data_wrapper_privilege('pg_signal_backend', 'browser_session',
 										  'USAGE');
 
 -- Works whatever the search path is

@@ -1,0 +1,374 @@
+/*
+ * audit.c
+ *		The audit of what is done in the caller's transaction.
+ *
+ * An end that was made stays made when the transaction that asked for it is
+ * rolled back, and so must its row.  Each attempt is therefore kept in memory
+ * until the transaction ends, beside its row in the table.  If the
+ * transaction, a savepoint, or an exception block around it is rolled back,
+ * the attempt goes to this database's worker, which writes the row; and if
+ * there is no worker, to the server's log.
+ *
+ * An exchange that the rollback interrupts is such an attempt too: its request
+ * was sent and its outcome is unknown.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "audit.h"
+#include "clock.h"
+#include "encoding.h"
+#include "lib/ilist.h"
+#include "fmgr.h"
+#include "roster.h"
+#include "stats.h"
+#include "tracking.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Rows that are written with one statement. */
+#define BATCH	256
+
+/* An attempt of this transaction. */
+typedef struct KeptAttempt
+{
+	slist_node	node;
+	int			level;			/* of the (sub)transaction it belongs to */
+	BsFlatAttempt *flat;
+} KeptAttempt;
+
+/* In TopTransactionContext, newest first. */
+static slist_head kept = SLIST_STATIC_INIT(kept);
+
+/* Attempts that have no row yet, in a context of their own. */
+static struct Pending
+{
+	MemoryContext context;		/* NULL = nothing is pending */
+	int			level;			/* of the (sub)transaction they belong to */
+	int			n;
+	BsAttempt	attempt[BATCH];
+}			pending;
+
+/* ----------------------------------------------------------------
+ * From an exchange to an attempt
+ * ----------------------------------------------------------------
+ */
+
+static const char *
+from_utf8(const char *utf8)
+{
+	return utf8 == NULL ? NULL : bs_encoding_from_utf8(utf8);
+}
+
+/*
+ * Returns the address of this backend's client, or NULL if it is on this
+ * machine, or there is none.
+ */
+static const char *
+client_address(void)
+{
+	static char *address = NULL;
+	static bool known = false;
+
+	if (!known)
+	{
+		LOCAL_FCINFO(call, 0);
+		Datum		value;
+
+		InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+		value = inet_client_addr(call);
+		if (!call->isnull)
+			address =
+				MemoryContextStrdup(TopMemoryContext,
+									DatumGetCString(DirectFunctionCall1
+													(inet_out, value)));
+		known = true;
+	}
+	return address;
+}
+
+static void
+describe(const BsMandate *mandate, const BsExchange *exchange,
+		 const BsResult *result, int number, BsAttempt *attempt)
+{
+	memset(attempt, 0, sizeof(*attempt));
+	attempt->text[BS_ATTEMPT_PROVIDER] = mandate->server;
+	attempt->text[BS_ATTEMPT_SESSION_ID] = from_utf8(bs_exchange_id(exchange));
+	attempt->text[BS_ATTEMPT_REASON] = mandate->reason;
+	attempt->text[BS_ATTEMPT_PROVIDER_STATUS] =
+		from_utf8(result->provider_status);
+	attempt->text[BS_ATTEMPT_ERROR] = from_utf8(result->error);
+	attempt->text[BS_ATTEMPT_RESPONSE] = from_utf8(result->response);
+	attempt->text[BS_ATTEMPT_ACTOR] = mandate->actor;
+	attempt->text[BS_ATTEMPT_APPLICATION] = application_name;
+	attempt->text[BS_ATTEMPT_CLIENT_ADDR] = client_address();
+	attempt->at = result->began_at - BS_EPOCH_OFFSET;
+	attempt->outcome = result->outcome;
+	attempt->http_status = result->http_status;
+	attempt->number = mandate->attempts_before + number;
+	attempt->elapsed = result->elapsed;
+}
+
+/*
+ * Describes attempt number "i", from 0, of an exchange that is over, in the
+ * current memory context and with texts of the mandate's.
+ */
+void
+bs_audit_describe(const BsMandate *mandate, const BsExchange *exchange, int i,
+				  BsAttempt *attempt)
+{
+	describe(mandate, exchange, bs_exchange_attempt(exchange, i), i + 1,
+			 attempt);
+}
+
+/*
+ * Describes an attempt of which nothing is known but that it was made, with
+ * texts of the mandate's.
+ */
+void
+bs_audit_describe_lost(const BsMandate *mandate, const char *session_id,
+					   const char *error, BsAttempt *attempt)
+{
+	memset(attempt, 0, sizeof(*attempt));
+	attempt->text[BS_ATTEMPT_PROVIDER] = mandate->server;
+	attempt->text[BS_ATTEMPT_SESSION_ID] = session_id;
+	attempt->text[BS_ATTEMPT_REASON] = mandate->reason;
+	attempt->text[BS_ATTEMPT_ERROR] = error;
+	attempt->text[BS_ATTEMPT_ACTOR] = mandate->actor;
+	attempt->text[BS_ATTEMPT_APPLICATION] = application_name;
+	attempt->text[BS_ATTEMPT_CLIENT_ADDR] = client_address();
+	attempt->at = GetCurrentTimestamp();
+	attempt->outcome = BS_UNKNOWN;
+	attempt->number = mandate->attempts_before + 1;
+	attempt->elapsed = -1;
+}
+
+/* ----------------------------------------------------------------
+ * Rollback
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Gives up the rows of a transaction of that level and those in it.
+ */
+static void
+hand_over(int level)
+{
+	slist_mutable_iter iter;
+
+	slist_foreach_modify(iter, &kept)
+	{
+		KeptAttempt *lost = slist_container(KeptAttempt, node, iter.cur);
+
+		if (lost->level < level)
+			continue;
+		slist_delete_current(&iter);
+		if (!bs_roster_hand_over(lost->flat))
+		{
+			BsAttempt	attempt;
+
+			bs_attempt_read(lost->flat, &attempt);
+			bs_attempt_log(&attempt);
+		}
+	}
+	if (pending.level >= level)
+		pending.context = NULL;
+}
+
+/*
+ * The rows of a prepared transaction would be lost if it were rolled back,
+ * which can happen without us.
+ */
+static void
+refuse_to_prepare(void)
+{
+	if (!slist_is_empty(&kept))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has ended "
+						"sessions"),
+				 errhint("Use bsession_expire(), which acts when the "
+						 "transaction commits.")));
+}
+
+static void
+end_transaction_cb(XactEvent event, void *arg)
+{
+	(void) arg;
+	switch (event)
+	{
+		case XACT_EVENT_ABORT:
+			/* A backend that is terminated comes here with exchanges. */
+			bs_audit_abandon();
+			hand_over(0);
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			refuse_to_prepare();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			slist_init(&kept);
+			pending.context = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
+					  SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	slist_iter	iter;
+
+	(void) id;
+	(void) parent;
+	(void) arg;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		hand_over(level);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		slist_foreach(iter, &kept)
+		{
+			KeptAttempt *attempt = slist_container(KeptAttempt, node,
+												   iter.cur);
+
+			if (attempt->level < level)
+				break;
+			attempt->level = level - 1;
+		}
+}
+
+/*
+ * Makes ready: from now on a rollback finds the exchanges.
+ */
+void
+bs_audit_begin(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(end_transaction_cb, NULL);
+	RegisterSubXactCallback(end_subtransaction_cb, NULL);
+	registered = true;
+}
+
+/*
+ * Keeps an attempt for the case of a rollback.
+ */
+static void
+keep(const BsAttempt *attempt)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	KeptAttempt *copy = palloc(sizeof(KeptAttempt));
+	BsAttempt	lost = *attempt;
+
+	lost.rolled_back = true;
+	copy->level = GetCurrentTransactionNestLevel();
+	copy->flat = bs_attempt_flatten(&lost);
+	slist_push_head(&kept, &copy->node);
+	MemoryContextSwitchTo(old);
+}
+
+/* ----------------------------------------------------------------
+ * What callers use
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Adds all attempts of an exchange that is over, which is to be released
+ * next, or they would be taken for abandoned as well.  Their rows are written
+ * by bs_audit_flush() at the latest.
+ */
+void
+bs_audit_add(const BsMandate *mandate, const BsExchange *exchange)
+{
+	int			n = bs_exchange_attempts(exchange);
+	MemoryContext old;
+
+	/* Before any of them is kept, for this can fail. */
+	if (pending.n + n > BATCH)
+		bs_audit_flush();
+	if (pending.context == NULL)
+	{
+		pending.n = 0;
+		pending.level = GetCurrentTransactionNestLevel();
+		pending.context = AllocSetContextCreate(TopTransactionContext,
+												"browser_session audit",
+												ALLOCSET_DEFAULT_SIZES);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		BsAttempt  *attempt;
+
+		old = MemoryContextSwitchTo(pending.context);
+		attempt = &pending.attempt[pending.n];
+		bs_audit_describe(mandate, exchange, i, attempt);
+		MemoryContextSwitchTo(old);
+		keep(attempt);
+		bs_stats_count(mandate->server, attempt->outcome, attempt->number,
+					   attempt->elapsed);
+		pending.n++;
+	}
+}
+
+/*
+ * Writes the rows that are still to be written.
+ */
+void
+bs_audit_flush(void)
+{
+	int			n = pending.n;
+
+	if (pending.context == NULL)
+		return;
+	pending.n = 0;
+	bs_tracking_save_attempts(pending.attempt, n);
+	MemoryContextReset(pending.context);
+}
+
+/*
+ * Keeps what is known of an exchange that will not be carried on: if it was
+ * under way, its request was sent and what became of it is not known.
+ */
+static void
+keep_abandoned(const BsExchange *exchange)
+{
+	const BsMandate *mandate = bs_exchange_tag(exchange);
+	int			n = bs_exchange_attempts(exchange);
+	BsAttempt	attempt;
+
+	for (int i = 0; i < n; i++)
+	{
+		bs_audit_describe(mandate, exchange, i, &attempt);
+		keep(&attempt);
+	}
+	if (!bs_exchange_is_over(exchange))
+	{
+		BsResult	result = *bs_exchange_result(exchange);
+
+		result.outcome = BS_UNKNOWN;
+		result.http_status = 0;
+		result.elapsed = -1;
+		result.response = NULL;
+		result.error = "the call was broken off before the provider answered";
+		describe(mandate, exchange, &result, n + 1, &attempt);
+		keep(&attempt);
+		bs_stats_count(mandate->server, BS_UNKNOWN, attempt.number, -1);
+	}
+}
+
+/*
+ * Breaks off all exchanges, and keeps what is known of them.  For clean-up
+ * after an error; it throws only if there is no memory.
+ */
+void
+bs_audit_abandon(void)
+{
+	bs_exchange_visit(keep_abandoned);
+	bs_exchange_abort();
+}

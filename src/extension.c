@@ -1,0 +1,131 @@
+/*
+ * extension.c
+ *		Where the extension is installed in this database.
+ *
+ * Its objects are found through the catalog's entry of the extension, never
+ * through search_path.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "extension.h"
+#include "storage/lmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+/*
+ * Reads the extension's own entry.
+ */
+static bool
+read_entry(BsExtension *extension)
+{
+	Relation	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum(BS_EXTENSION));
+	scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1,
+							  &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_extension entry = (Form_pg_extension) GETSTRUCT(tuple);
+
+		extension->oid = entry->oid;
+		extension->schema = entry->extnamespace;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return OidIsValid(extension->oid);
+}
+
+static Oid
+get_owner(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * Finds the extension and its tables; false if this database does not have
+ * them.  Has to be called in a transaction.
+ */
+bool
+bs_extension_find(BsExtension *extension)
+{
+	memset(extension, 0, sizeof(*extension));
+	if (!read_entry(extension))
+		return false;
+	extension->tracked = get_relname_relid("bsession_tracked",
+										   extension->schema);
+	extension->audit = get_relname_relid("bsession_audit",
+										 extension->schema);
+	extension->numbers = get_relname_relid("bsession_audit_id_seq",
+										   extension->schema);
+	extension->home = get_relname_relid("bsession_home", extension->schema);
+	if (!OidIsValid(extension->tracked) || !OidIsValid(extension->audit) ||
+		!OidIsValid(extension->numbers) || !OidIsValid(extension->home))
+		return false;
+	extension->owner = get_owner(extension->tracked);
+	return OidIsValid(extension->owner);
+}
+
+/*
+ * Locks the tables for this transaction as writing to them does, without
+ * waiting.  Returns false if somebody has, or waits for, a lock that conflicts
+ * with it, or one of them is gone; the transaction is then to be given up.
+ */
+bool
+bs_extension_lock(const BsExtension *extension)
+{
+	const Oid	relation[] = {
+		extension->tracked, extension->audit, extension->numbers,
+		extension->home
+	};
+
+	for (int i = 0; i < (int) lengthof(relation); i++)
+		if (!ConditionalLockRelationOid(relation[i], RowExclusiveLock) ||
+			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation[i])))
+			return false;
+	return true;
+}
+
+/*
+ * The same for those who cannot do without: raises an error if it is not
+ * there.
+ */
+void
+bs_extension_get(BsExtension *extension)
+{
+	if (!bs_extension_find(extension))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" is not installed", BS_EXTENSION),
+				 errhint("CREATE EXTENSION %s;", BS_EXTENSION)));
+}
+
+/*
+ * Is that the oid of this extension in this database?
+ */
+bool
+bs_extension_is(Oid oid)
+{
+	BsExtension extension = {0};
+
+	return read_entry(&extension) && extension.oid == oid;
+}

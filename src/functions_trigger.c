@@ -1,0 +1,317 @@
+/*
+ * functions_trigger.c
+ *		Triggers and row security: plain SQL on the tables.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "fmgr.h"
+#include "functions.h"
+#include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "roster.h"
+#include "tracking.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(bsession_check_tracked);
+PG_FUNCTION_INFO_V1(bsession_end_on_delete);
+PG_FUNCTION_INFO_V1(bsession_may_see);
+PG_FUNCTION_INFO_V1(bsession_may_change);
+PG_FUNCTION_INFO_V1(bsession_see_all);
+
+/* Columns of bsession_tracked. */
+enum
+{
+	COLUMN_PROVIDER = 1,
+	COLUMN_SESSION_ID,
+	COLUMN_STATE,
+	COLUMN_EXPIRES_AT,
+	COLUMN_NEXT_ATTEMPT_AT,
+	COLUMN_TRACKED_BY = 9,
+	COLUMN_TRACKED_AT,
+	TRACKED_COLUMNS = 14
+};
+
+/* ----------------------------------------------------------------
+ * bsession_tracked's own trigger
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Returns a text column.  A null one is refused by the table a little later.
+ */
+static char *
+get_text(HeapTuple row, TupleDesc type, int column)
+{
+	bool		null;
+	Datum		value = heap_getattr(row, column, type, &null);
+
+	return null ? NULL : TextDatumGetCString(value);
+}
+
+static bool
+columns_differ(HeapTuple a, HeapTuple b, TupleDesc type, int column)
+{
+	const char *x = get_text(a, type, column);
+	const char *y = get_text(b, type, column);
+
+	return x == NULL || y == NULL || strcmp(x, y) != 0;
+}
+
+/*
+ * Was the row made by this transaction, and not brought along by a dump?
+ * Only the owner can say when it was tracked.
+ */
+static bool
+is_fresh(HeapTuple row, TupleDesc type)
+{
+	bool		null;
+	Datum		tracked_at = heap_getattr(row, COLUMN_TRACKED_AT, type, &null);
+
+	return !null && DatumGetTimestampTz(tracked_at) ==
+		GetCurrentTransactionStartTimestamp();
+}
+
+/*
+ * Returns the row with its id checked and bare.
+ */
+static HeapTuple
+check_key(HeapTuple row, TupleDesc type)
+{
+	char	   *provider = get_text(row, type, COLUMN_PROVIDER);
+	char	   *id = get_text(row, type, COLUMN_SESSION_ID);
+	int			column = COLUMN_SESSION_ID;
+	bool		null;
+	Datum		role = heap_getattr(row, COLUMN_TRACKED_BY, type, &null);
+	char	   *bare;
+	Datum		value;
+
+	if (provider == NULL || id == NULL || null)
+		return row;
+	bare = bs_function_bare_id(provider, id,
+							   get_role_oid(NameStr(*DatumGetName(role)),
+											false));
+	if (strcmp(bare, id) == 0)
+		return row;
+	value = CStringGetTextDatum(bare);
+	null = false;
+	return heap_modify_tuple_by_cols(row, type, 1, &column, &value, &null);
+}
+
+/*
+ * Returns the row with its end planned: at its expiry.
+ */
+static HeapTuple
+plan_end(HeapTuple row, TupleDesc type)
+{
+	int			column = COLUMN_NEXT_ATTEMPT_AT;
+	bool		null;
+	Datum		expires_at = heap_getattr(row, COLUMN_EXPIRES_AT, type, &null);
+
+	return heap_modify_tuple_by_cols(row, type, 1, &column, &expires_at,
+									 &null);
+}
+
+/*
+ * Has the worker woken in time for the row.
+ */
+static void
+wake_for(HeapTuple row, TupleDesc type)
+{
+	bool		null;
+	Datum		next = heap_getattr(row, COLUMN_NEXT_ATTEMPT_AT, type, &null);
+
+	if (!null)
+		bs_roster_wake_at_commit(DatumGetTimestampTz(next));
+}
+
+/*
+ * bsession_check_tracked() - what plain SQL puts into bsession_tracked
+ *
+ * A row that is being ended, or is over, takes a new expiry down and is not
+ * otherwise changed by it.
+ */
+Datum
+bsession_check_tracked(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	type;
+	HeapTuple	row;
+	bool		update;
+	const char *state;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("bsession_check_tracked() must be called as a "
+						"trigger")));
+	update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+	row = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	if (bs_tracking_is_own_statement())
+		return PointerGetDatum(row);
+	type = RelationGetDescr(trigger->tg_relation);
+	if (type->natts < TRACKED_COLUMNS)
+		elog(ERROR, "bsession_tracked is not the table of this library");
+
+	if (update ?
+		columns_differ(row, trigger->tg_trigtuple, type, COLUMN_PROVIDER) ||
+		columns_differ(row, trigger->tg_trigtuple, type, COLUMN_SESSION_ID) :
+		is_fresh(row, type))
+		row = check_key(row, type);
+	state = get_text(row, type, COLUMN_STATE);
+	if (state != NULL && strcmp(state, "active") == 0 &&
+		(update || is_fresh(row, type)))
+		row = plan_end(row, type);
+	wake_for(row, type);
+	return PointerGetDatum(row);
+}
+
+/* ----------------------------------------------------------------
+ * Triggers on tables of applications
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Returns the value of a deleted row's column as text; NULL if it is null.
+ */
+static char *
+deleted_value(const TriggerData *trigger, const char *name)
+{
+	TupleDesc	type = RelationGetDescr(trigger->tg_relation);
+
+	for (int i = 0; i < type->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(type, i);
+		bool		null;
+		bool		is_varlena;
+		Oid			output;
+		Datum		value;
+
+		if (column->attisdropped ||
+			strcmp(NameStr(column->attname), name) != 0)
+			continue;
+		value = heap_getattr(trigger->tg_trigtuple, i + 1, type, &null);
+		if (null)
+			return NULL;
+		getTypeOutputInfo(column->atttypid, &output, &is_varlena);
+		return OidOutputFunctionCall(output, value);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("table \"%s\" has no column \"%s\"",
+					RelationGetRelationName(trigger->tg_relation), name),
+			 errhint("The arguments of bsession_end_on_delete() are the "
+					 "columns with the server's name and the session's id.")));
+	return NULL;
+}
+
+/*
+ * bsession_end_on_delete('provider_column', 'id_column') - end the session of
+ * a row that is deleted, at commit
+ */
+Datum
+bsession_end_on_delete(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	BsSessionKey key;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		trigger->tg_trigger->tgnargs != 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("bsession_end_on_delete() must be called as a trigger "
+						"with two arguments"),
+				 errhint("CREATE TRIGGER ... AFTER DELETE ON ... FOR EACH ROW "
+						 "EXECUTE FUNCTION "
+						 "bsession_end_on_delete('provider_column', "
+						 "'id_column');")));
+	key.provider = deleted_value(trigger, trigger->tg_trigger->tgargs[0]);
+	key.id = deleted_value(trigger, trigger->tg_trigger->tgargs[1]);
+	if (key.provider != NULL && key.id != NULL)
+	{
+		key.id = bs_function_bare_id(key.provider, key.id, GetUserId());
+		bs_tracking_delete(&key, GetUserId());
+	}
+	return PointerGetDatum(NULL);
+}
+
+/* ----------------------------------------------------------------
+ * Row security
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * bsession_see_all() - does the caller see every row?
+ *
+ * Who may call it does; so may_see() needs only look whether he may.
+ */
+Datum
+bsession_see_all(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * Is the caller an auditor?  Found out once for each query.
+ */
+static bool
+is_auditor(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		char	   *schema =
+			get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
+		List	   *name = list_make2(makeString(schema),
+									  makeString("bsession_see_all"));
+		Oid			function = LookupFuncName(name, 0, NULL, false);
+
+		bool	   *answer = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt,
+												sizeof(bool));
+
+		*answer = bs_may_execute(function, GetUserId());
+		fcinfo->flinfo->fn_extra = answer;
+	}
+	return *(bool *) fcinfo->flinfo->fn_extra;
+}
+
+/*
+ * bsession_may_see(role name) - row security of reading
+ */
+Datum
+bsession_may_see(PG_FUNCTION_ARGS)
+{
+	Oid			role = get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
+	Oid			caller = GetUserId();
+
+	PG_RETURN_BOOL((OidIsValid(role) &&
+					(has_privs_of_role(caller, role) ||
+					 is_member_of_role_nosuper(role, caller))) ||
+				   is_auditor(fcinfo));
+}
+
+/*
+ * bsession_may_change(role name, actor name) - row security of writing
+ */
+Datum
+bsession_may_change(PG_FUNCTION_ARGS)
+{
+	Oid			role = get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
+	Oid			actor = get_role_oid(NameStr(*PG_GETARG_NAME(1)), true);
+
+	PG_RETURN_BOOL(OidIsValid(actor) &&
+				   (superuser_arg(actor) ||
+					(OidIsValid(role) && has_privs_of_role(actor, role))));
+}

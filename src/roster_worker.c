@@ -1,0 +1,191 @@
+/*
+ * roster_worker.c
+ *		The worker's side of the roster: signing on and off, what it shows, and
+ *		the attempts that backends have handed over.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "roster_slot.h"
+#include "utils/timestamp.h"
+
+/* A worker that ran at least this long starts anew at once, in ms. */
+#define HEALTHY_RUN		(60 * 1000)
+
+/* Pause before a worker that failed is started again, in ms. */
+#define RESTART_PAUSE	1000
+#define RESTART_PAUSE_MAX	(60 * 1000)
+
+/* The slot of this process, if it is a worker. */
+static RosterSlot *own = NULL;
+static bool announced = false;	/* it has said that it will end */
+static bool still_wanted = true;	/* another one is to come */
+
+/*
+ * Signs this process on as the worker of a slot.  Returns false if it is not
+ * wanted there (any more).
+ */
+bool
+bs_roster_sign_on(int number, Oid *database)
+{
+	RosterSlot *slot;
+	bool		welcome;
+
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	slot = &bs_roster->slot[number];
+	welcome = OidIsValid(slot->database) && slot->wanted &&
+		slot->holds == 0 && slot->stage == STARTING;
+	if (welcome)
+	{
+		*database = slot->database;
+		slot->stage = RUNNING;
+		slot->pid = MyProcPid;
+		slot->latch = MyLatch;
+		slot->started_at = GetCurrentTimestamp();
+		slot->wake = true;
+		slot->state = "starting";
+		slot->in_flight = 0;
+		slot->next_due = DT_NOEND;
+		own = slot;
+	}
+	else if (slot->stage == STARTING)
+	{
+		slot->stage = VACANT;
+		bs_slot_wake_launcher();
+	}
+	LWLockRelease(bs_roster_lock);
+	return welcome;
+}
+
+/*
+ * Makes this worker's slot vacant; "failed" says that nobody expected it.
+ */
+static void
+leave(bool wanted, bool failed)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	own->stage = VACANT;
+	own->pid = 0;
+	own->latch = NULL;
+	own->state = NULL;
+	own->in_flight = 0;
+	/* Whoever comes from now on is to wake the next one. */
+	own->next_due = DT_NOEND;
+	own->wanted = wanted;
+	if (failed)
+	{
+		int			pause = RESTART_PAUSE;
+
+		if (TimestampDifferenceExceeds(own->started_at, now, HEALTHY_RUN))
+			own->failures = 0;
+		pause <<= Min(own->failures, 6);
+		own->failures++;
+		own->start_after =
+			TimestampTzPlusMilliseconds(now, Min(pause, RESTART_PAUSE_MAX));
+	}
+	bs_slot_free_if_idle(own);
+	bs_slot_wake_launcher();
+	own = NULL;
+}
+
+/*
+ * Announces that this worker is about to end: as asked, or because there is
+ * nothing for one to do ("wanted" is false).
+ */
+void
+bs_roster_sign_off(bool wanted)
+{
+	announced = true;
+	still_wanted = wanted;
+}
+
+/*
+ * Makes this worker's slot vacant.  To be called when the process has left
+ * the database; if it has not signed off, it has failed.
+ */
+void
+bs_roster_leave(void)
+{
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	if (own != NULL)
+		leave(still_wanted, !announced);
+	LWLockRelease(bs_roster_lock);
+}
+
+/*
+ * Has somebody woken this worker since it last asked?
+ */
+bool
+bs_roster_take_wake(void)
+{
+	bool		wake;
+
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	wake = own->wake;
+	own->wake = false;
+	LWLockRelease(bs_roster_lock);
+	return wake;
+}
+
+/*
+ * Shows what this worker does; "state" is a constant.  Who commits something
+ * earlier than "next_due" will wake it.
+ */
+void
+bs_roster_show(const char *state, int in_flight, TimestampTz next_due)
+{
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	own->state = state;
+	own->in_flight = in_flight;
+	own->next_due = next_due;
+	LWLockRelease(bs_roster_lock);
+}
+
+/*
+ * Shows what went wrong in this worker.
+ */
+void
+bs_roster_show_error(const char *error)
+{
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	strlcpy(own->last_error, error, sizeof(own->last_error));
+	own->last_error_at = GetCurrentTimestamp();
+	LWLockRelease(bs_roster_lock);
+}
+
+/*
+ * Copies the unsaved attempts of this worker's database into the current
+ * memory context.  Returns their size in bytes.
+ */
+Size
+bs_roster_unsaved(char **copy)
+{
+	Size		size;
+	Size		at;
+	Size		first;
+
+	LWLockAcquire(bs_roster_lock, LW_SHARED);
+	size = own->ring_in - own->ring_out;
+	LWLockRelease(bs_roster_lock);
+	/* Only this process takes out, so what is there stays there. */
+	if (size == 0)
+		return 0;
+	at = own->ring_out % BS_RING_SIZE;
+	first = Min(size, BS_RING_SIZE - at);
+	*copy = palloc(size);
+	memcpy(*copy, own->ring + at, first);
+	memcpy(*copy + first, own->ring, size - first);
+	return size;
+}
+
+/*
+ * Forgets that many bytes of unsaved attempts, now that they are saved.
+ */
+void
+bs_roster_saved(Size size)
+{
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	own->ring_out += size;
+	LWLockRelease(bs_roster_lock);
+}

@@ -1,0 +1,89 @@
+/*
+ * tracking.h
+ *		The extension's tables: every statement that reads or writes them.
+ */
+#ifndef BS_TRACKING_H
+#define BS_TRACKING_H
+
+#include "access/htup.h"
+#include "attempt.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+/* ----- what callers do to their sessions (tracking_session.c) ----- */
+
+typedef struct BsSessionKey
+{
+	const char *provider;		/* the server's name */
+	const char *id;				/* in the database's encoding */
+} BsSessionKey;
+
+extern HeapTuple bs_tracking_track(const BsSessionKey *key, Oid role,
+								   Datum expires_at, bool never,
+								   Datum metadata);
+extern Datum bs_tracking_extend(const BsSessionKey *key, Oid role,
+								TimestampTz expires_at, bool *never);
+extern bool bs_tracking_expire(const BsSessionKey *key, Oid role);
+extern bool bs_tracking_untrack(const BsSessionKey *key, Oid role);
+extern bool bs_tracking_retry(const BsSessionKey *key, Oid role);
+extern void bs_tracking_delete(const BsSessionKey *key, Oid role);
+extern bool bs_tracking_is_own_statement(void);
+
+/* ----- attempts and what they mean for tracked rows ----- */
+
+/* What becomes of a tracked row. */
+typedef struct BsSettlement
+{
+	const char *provider;
+	const char *session_id;
+	int			attempt;		/* the attempt that was claimed */
+	const char *state;
+	const char *outcome;		/* NULL if nothing could be sent */
+	const char *error;			/* NULL if it is over */
+	TimestampTz next_attempt_at;	/* 0 = none */
+	TimestampTz ended_at;		/* 0 = not over */
+	bool		recorded;		/* out: nothing more is to be done */
+} BsSettlement;
+
+#define BS_STATE_ENDING		"ending"
+#define BS_STATE_ENDED		"ended"
+#define BS_STATE_FAILED		"failed"
+
+extern void bs_tracking_save_attempts(const BsAttempt *attempts, int n);
+extern bool bs_tracking_settle(const BsSettlement *settlements, int n);
+
+/* ----- the worker's and the sweep's (tracking_worker.c) ----- */
+
+/* What one role tracks at one server. */
+typedef struct BsLaneDue
+{
+	char	   *provider;
+	char	   *role;
+	TimestampTz due;			/* of the first session */
+} BsLaneDue;
+
+/* A session whose end is claimed. */
+typedef struct BsClaim
+{
+	char	   *provider;
+	char	   *role;			/* that tracks it */
+	char	   *session_id;
+	char	   *reason;
+	int			attempt;
+	bool		requested;		/* an end was accepted earlier */
+	bool		lost;			/* the attempt before was never recorded */
+} BsClaim;
+
+extern BsLaneDue *bs_tracking_lanes(int *n);
+extern BsClaim *bs_tracking_claim(const BsLaneDue *lane, TimestampTz now,
+								  int most, TimestampTz lease, int *n);
+extern void bs_tracking_record(BsSettlement *settlements, int n);
+extern void bs_tracking_void_claims(void);
+extern int	bs_tracking_forget_old(TimestampTz before, int most);
+
+/* ----- whose sessions they are (tracking_home.c) ----- */
+
+extern bool bs_tracking_is_home(void);
+extern bool bs_tracking_adopt(void);
+
+#endif							/* BS_TRACKING_H */

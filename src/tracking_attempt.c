@@ -1,0 +1,203 @@
+/*
+ * tracking_attempt.c
+ *		Attempts in the audit, and what they mean for tracked sessions.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "tracking.h"
+#include "tracking_statement.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+static BsStatement save = {
+	.sql = "INSERT INTO @.bsession_audit (provider, session_id, reason,"
+	" provider_status, error, response, actor, application_name, client_addr,"
+	" at, outcome, http_status, attempt, elapsed, rolled_back)"
+	" SELECT a.provider, a.session_id, a.reason, a.provider_status, a.error,"
+	" a.response::jsonb, a.actor::name, a.application, a.client::inet, a.at,"
+	" a.outcome, nullif(a.http_status, 0), a.number,"
+	" a.elapsed * '1 microsecond'::interval, a.rolled_back"
+	" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+	" $14, $15) AS a(provider, session_id, reason, provider_status, error,"
+	" response, actor, application, client, at, outcome, http_status, number,"
+	" elapsed, rolled_back)",
+	.narguments = 15,
+	.type = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
+		FLOAT8ARRAYOID, BOOLARRAYOID}
+};
+
+/* A row that is being ended by somebody else is theirs unless it is over. */
+static BsStatement settle = {
+	.sql = "UPDATE @.bsession_tracked t SET"
+	" state = r.state,"
+	" outcome = r.outcome, last_error = r.error, ended_at = r.ended_at,"
+	" next_attempt_at = r.next_attempt_at,"
+	" attempts = CASE r.state WHEN 'ended' THEN t.attempts ELSE 0 END,"
+	" reason = CASE r.state WHEN 'ended' THEN t.reason ELSE 'call' END,"
+	" claimed_by = NULL"
+	" FROM (SELECT p.ctid AS tid, n.*"
+	"  FROM unnest($1, $2, $3, $4, $5, $6, $7) AS n(provider, session_id,"
+	"   state, outcome, error, next_attempt_at, ended_at)"
+	"  JOIN @.bsession_tracked p USING (provider, session_id)"
+	"  WHERE p.state <> 'ended'"
+	"  AND (n.state = 'ended' OR p.claimed_by IS NULL)"
+	"  ORDER BY n.provider, n.session_id"
+	"  FOR UPDATE OF p) AS r"
+	" WHERE t.ctid = r.tid",
+	.narguments = 7,
+	.type = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
+};
+
+/* How an array of a type that is passed by value or as a float is made. */
+static Datum
+make_array(Datum *values, bool *nulls, int n, Oid type, int16 length,
+		   bool by_value, char align)
+{
+	int			bounds = 1;
+
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &bounds,
+											  type, length, by_value, align));
+}
+
+/*
+ * Returns times as an array, 0 as null.
+ */
+static Datum
+time_array(const TimestampTz *times, int n)
+{
+	Datum	   *values = palloc(sizeof(Datum) * n);
+	bool	   *nulls = palloc(sizeof(bool) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		nulls[i] = times[i] == 0;
+		values[i] = TimestampTzGetDatum(times[i]);
+	}
+	return make_array(values, nulls, n, TIMESTAMPTZOID, 8,
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
+/*
+ * Returns numbers as an array.
+ */
+Datum
+bs_int_array(const int *numbers, int n)
+{
+	Datum	   *values = palloc(sizeof(Datum) * n);
+
+	for (int i = 0; i < n; i++)
+		values[i] = Int32GetDatum(numbers[i]);
+	return make_array(values, NULL, n, INT4OID, 4, true, TYPALIGN_INT);
+}
+
+/*
+ * Fills in the arguments from the tenth on: what is no text of an attempt.
+ */
+static void
+set_figures(Datum *arguments, const BsAttempt *attempts, int n)
+{
+	TimestampTz *at = palloc(sizeof(TimestampTz) * n);
+	const char **outcome = palloc(sizeof(char *) * n);
+	int		   *http_status = palloc(sizeof(int) * n);
+	int		   *number = palloc(sizeof(int) * n);
+	Datum	   *elapsed = palloc(sizeof(Datum) * n);
+	bool	   *not_measured = palloc(sizeof(bool) * n);
+	Datum	   *rolled_back = palloc(sizeof(Datum) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		at[i] = attempts[i].at;
+		outcome[i] = bs_outcome_name(attempts[i].outcome);
+		http_status[i] = attempts[i].http_status;
+		number[i] = attempts[i].number;
+		elapsed[i] = Float8GetDatum((double) attempts[i].elapsed);
+		not_measured[i] = attempts[i].elapsed < 0;
+		rolled_back[i] = BoolGetDatum(attempts[i].rolled_back);
+	}
+	arguments[0] = time_array(at, n);
+	arguments[1] = bs_text_array(outcome, n);
+	arguments[2] = bs_int_array(http_status, n);
+	arguments[3] = bs_int_array(number, n);
+	arguments[4] = make_array(elapsed, not_measured, n, FLOAT8OID, 8,
+							  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	arguments[5] = make_array(rolled_back, NULL, n, BOOLOID, 1, true,
+							  TYPALIGN_CHAR);
+}
+
+/*
+ * Writes attempts into the audit.
+ */
+void
+bs_tracking_save_attempts(const BsAttempt *attempts, int n)
+{
+	BsScope		scope;
+	Datum		arguments[15];
+	const char **texts;
+
+	if (n == 0)
+		return;
+	bs_statement_begin(&scope);
+	texts = palloc(sizeof(char *) * n);
+	for (int column = 0; column < BS_ATTEMPT_NTEXTS; column++)
+	{
+		for (int i = 0; i < n; i++)
+			texts[i] = attempts[i].text[column];
+		arguments[column] = bs_text_array(texts, n);
+	}
+	set_figures(arguments + BS_ATTEMPT_NTEXTS, attempts, n);
+	(void) bs_statement_run(&scope, &save, arguments, NULL);
+	bs_statement_end(&scope);
+}
+
+/*
+ * Fills in the arguments that a statement about settlements begins with:
+ * provider, session_id, state, outcome, error, next_attempt_at, ended_at.
+ */
+void
+bs_settlement_arguments(Datum *arguments, const BsSettlement *settlements,
+						int n)
+{
+	const char **text = palloc(sizeof(char *) * n * 5);
+	TimestampTz *time = palloc(sizeof(TimestampTz) * n * 2);
+
+	for (int i = 0; i < n; i++)
+	{
+		text[i] = settlements[i].provider;
+		text[n + i] = settlements[i].session_id;
+		text[2 * n + i] = settlements[i].state;
+		text[3 * n + i] = settlements[i].outcome;
+		text[4 * n + i] = settlements[i].error;
+		time[i] = settlements[i].next_attempt_at;
+		time[n + i] = settlements[i].ended_at;
+	}
+	for (int i = 0; i < 5; i++)
+		arguments[i] = bs_text_array(text + i * n, n);
+	arguments[5] = time_array(time, n);
+	arguments[6] = time_array(time + n, n);
+}
+
+/*
+ * Has the tracked rows, if there are any, reflect what direct calls did.
+ * Returns whether there were.
+ */
+bool
+bs_tracking_settle(const BsSettlement *settlements, int n)
+{
+	BsScope		scope;
+	Datum		arguments[7];
+	bool		any;
+
+	if (n == 0)
+		return false;
+	bs_statement_begin(&scope);
+	bs_settlement_arguments(arguments, settlements, n);
+	any = bs_statement_run(&scope, &settle, arguments, NULL) > 0;
+	bs_statement_end(&scope);
+	return any;
+}

@@ -1,0 +1,310 @@
+/*
+ * worker.c
+ *		The background worker of a database: ends tracked sessions once they
+ *		are due.
+ *
+ * It sleeps until the next session is due, and is woken at commit by whoever
+ * adds an earlier one.  With nothing due it runs no statement at all.  What it
+ * does when it is awake are steps (worker_step.c) and, between them, carrying
+ * the exchanges on.
+ *
+ * Asked to go, it gives back what is under way and goes at once.  If it
+ * crashes, what it had claimed is found by the next one.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "clock.h"
+#include "commands/dbcommands.h"
+#include "compat.h"
+#include "extension.h"
+#include "http.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "roster.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "tracking.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "worker.h"
+#include "worker_step.h"
+
+/* The clock can be set: a sleep is cut into pieces of at most so many µs. */
+#define LONGEST_SLEEP	(10 * BS_US_PER_S)
+
+static volatile sig_atomic_t stop_requested = false;
+static volatile sig_atomic_t connected = false;
+static volatile sig_atomic_t stepping = false;	/* a step is being made */
+
+static uint32 wait_event;
+
+/*
+ * Asks the worker to go.  A step that waits for something is broken off.
+ */
+static void
+handle_stop(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (!connected)
+		die(postgres_signal_arg);
+	stop_requested = true;
+	if (stepping)
+		InterruptPending = QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+static void
+leave_roster_cb(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	bs_roster_leave();
+}
+
+/*
+ * Sets what the worker relies on, whatever the database's settings are.
+ */
+static void
+set_own_settings(void)
+{
+	const char *const settings[][2] = {
+		{"application_name", "browser_session worker"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"lock_timeout", "1s"},
+		{"jit", "off"},
+	};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_USERSET,
+						PGC_S_OVERRIDE);
+}
+
+/*
+ * Looks whether the database has the extension; if so, makes due what earlier
+ * workers had claimed.
+ */
+static bool
+take_over_database(void)
+{
+	BsExtension extension;
+	bool		found;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	found = bs_extension_find(&extension);
+	if (found && bs_extension_lock(&extension))
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		bs_tracking_void_claims();
+		PopActiveSnapshot();
+	}
+	if (found)
+		ereport(LOG,
+				(errmsg("browser_session worker for database \"%s\" started",
+						get_database_name(MyDatabaseId))));
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	return found;
+}
+
+/*
+ * Connects this process to its database.  Does not return if it is not wanted
+ * there.
+ */
+static void
+start(int slot)
+{
+	Oid			database;
+
+	pqsignal(SIGTERM, handle_stop);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGINT, SIG_IGN);
+	BackgroundWorkerUnblockSignals();
+	if (!bs_roster_sign_on(slot, &database))
+		proc_exit(0);
+	/* Called when this process has left the database. */
+	on_shmem_exit(leave_roster_cb, (Datum) 0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	set_own_settings();
+	wait_event = bs_new_wait_event("BrowserSessionWorkerMain");
+	bs_http_dedicate();
+	bs_step_begin();
+	if (!take_over_database())
+	{
+		bs_roster_sign_off(false);
+		proc_exit(0);
+	}
+	connected = true;
+}
+
+/*
+ * Shows in pg_stat_activity and bsession_worker what the worker does.
+ */
+static void
+show(const WorkerOutlook *outlook)
+{
+	char		activity[128];
+
+	bs_roster_show(outlook->state, outlook->in_flight, outlook->next_due);
+	if (outlook->in_flight > 0)
+		snprintf(activity, sizeof(activity), "%s: %d in flight",
+				 outlook->state, outlook->in_flight);
+	else
+		strlcpy(activity, outlook->state, sizeof(activity));
+	pgstat_report_activity(outlook->in_flight > 0 ? STATE_RUNNING :
+						   STATE_IDLE, activity);
+}
+
+/*
+ * Waits until something happens: an exchange is over, the latch is set, or
+ * it is time for the next step.
+ */
+static void
+wait_for_work(const WorkerOutlook *outlook)
+{
+	int64		now = bs_clock_now();
+	int64		until = Min(outlook->next, now + LONGEST_SLEEP);
+
+	if (outlook->in_flight > 0)
+	{
+		(void) bs_exchange_pump(until);
+		return;
+	}
+	if (until <= now)
+		return;
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 (until - now + BS_US_PER_MS - 1) / BS_US_PER_MS,
+					 wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Goes round once: waits, then makes a step if there is reason to.
+ */
+static WorkerVerdict
+go_round(WorkerOutlook *outlook)
+{
+	WorkerVerdict verdict;
+	BsExchange *exchange;
+	bool		woken;
+	bool		over = false;
+
+	wait_for_work(outlook);
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		set_own_settings();
+		outlook->look = true;
+		outlook->next = 0;
+	}
+	while ((exchange = bs_exchange_next()) != NULL)
+	{
+		bs_step_take(exchange);
+		over = true;
+	}
+	woken = bs_roster_take_wake();
+	if (stop_requested ||
+		(!woken && !over && outlook->next > bs_clock_now()))
+		return WORKER_CARRY_ON;
+	stepping = true;
+	verdict = bs_step_run(woken || outlook->look, outlook);
+	stepping = false;
+	show(outlook);
+	return verdict;
+}
+
+/*
+ * Cleans up after an error, and reports it unless it is our own breaking off.
+ */
+static void
+recover(MemoryContext context, WorkerOutlook *outlook)
+{
+	ErrorData  *error;
+	bool		in_step = stepping;
+
+	stepping = false;
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (!stop_requested)
+	{
+		EmitErrorReport();
+		bs_roster_show_error(error->message);
+	}
+	AbortCurrentTransaction();
+	FlushErrorState();
+	FreeErrorData(error);
+	MemoryContextSwitchTo(context);
+	if (!in_step)
+		bs_step_break_off("the background worker had to start anew");
+	bs_step_fail(outlook);
+	show(outlook);
+	RESUME_INTERRUPTS();
+}
+
+/*
+ * Goes round until asked to stop or not needed any more, which it returns.
+ */
+static bool
+run(void)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "browser_session round",
+												  ALLOCSET_DEFAULT_SIZES);
+	WorkerOutlook outlook = {.state = "starting", .look = true};
+	volatile WorkerVerdict verdict = WORKER_CARRY_ON;
+
+	while (!stop_requested && verdict == WORKER_CARRY_ON)
+	{
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			verdict = go_round(&outlook);
+		}
+		PG_CATCH();
+		{
+			recover(context, &outlook);
+		}
+		PG_END_TRY();
+	}
+	return verdict == WORKER_NOT_NEEDED;
+}
+
+/*
+ * Where the process begins: the argument is its slot in the roster.
+ */
+void
+browser_session_worker_main(Datum slot)
+{
+	bool		not_needed;
+
+	start(DatumGetInt32(slot));
+	not_needed = run();
+	QueryCancelPending = false;
+	if (not_needed)
+		bs_exchange_abort();
+	else
+		bs_step_stop();
+	ereport(LOG,
+			(errmsg("browser_session worker for database %u stopped",
+					MyDatabaseId)));
+	bs_roster_sign_off(!not_needed);
+	proc_exit(0);
+}

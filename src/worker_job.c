@@ -1,0 +1,191 @@
+/*
+ * worker_job.c
+ *		A session that the worker is ending, from the claim to the record.
+ *
+ * A job is made in the transaction that claims its session, begins its
+ * exchange when that has committed, and is kept until the transaction that
+ * records it has.
+ */
+#include "postgres.h"
+
+#include "audit.h"
+#include "clock.h"
+#include "encoding.h"
+#include "settlement.h"
+#include "stats.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "worker_job.h"
+
+static void
+set_mandate(const WorkerJob *job, BsMandate *mandate)
+{
+	mandate->server = job->claim.provider;
+	mandate->reason = job->claim.reason;
+	mandate->actor = job->claim.role;
+	/* The attempt of the claim is the one that is being made. */
+	mandate->attempts_before = job->claim.attempt - 1;
+}
+
+/*
+ * Adds an attempt of which nothing is known but that it was made; "before" is
+ * 1 if it is the one before that of the claim.
+ */
+static void
+add_unknown(WorkerJob *job, int before, const char *error)
+{
+	BsAttempt  *attempt = &job->attempt[job->nattempts++];
+	BsMandate	mandate;
+
+	set_mandate(job, &mandate);
+	mandate.attempts_before -= before;
+	bs_audit_describe_lost(&mandate, job->claim.session_id, error, attempt);
+	bs_stats_count(mandate.server, BS_UNKNOWN, attempt->number, -1);
+}
+
+/*
+ * Returns a job for a claim.  "account" is pinned once more; NULL if there is
+ * none.
+ */
+WorkerJob *
+bs_job_create(const BsClaim *claim, WorkerLane *lane, BsAccount *account)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "browser_session job",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	WorkerJob  *job = palloc0(sizeof(WorkerJob));
+
+	job->context = context;
+	job->claim = *claim;
+	job->claim.provider = pstrdup(claim->provider);
+	job->claim.role = pstrdup(claim->role);
+	job->claim.session_id = pstrdup(claim->session_id);
+	job->claim.reason = pstrdup(claim->reason);
+	job->lane = lane;
+	/* The attempts that can come: one that was lost, and this one. */
+	job->attempt = palloc(sizeof(BsAttempt) * 2);
+	if (account != NULL)
+	{
+		bs_account_pin(account);
+		job->account = account;
+		bs_lanes_note_sent(lane);
+	}
+	MemoryContextSwitchTo(old);
+	return job;
+}
+
+/*
+ * Gives back what the job has taken of its server's limits.
+ */
+static void
+drop_account(WorkerJob *job)
+{
+	if (job->account == NULL)
+		return;
+	bs_lanes_take_back(job->lane);
+	bs_account_release(job->account);
+	job->account = NULL;
+}
+
+/*
+ * Begins the exchange of a job.  If its id cannot be used, the job has failed.
+ */
+void
+bs_job_begin(WorkerJob *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(job->context);
+	BsExchangePlan plan = {.look_first = job->claim.requested};
+	BsSessionId id;
+	char	   *utf8 = bs_encoding_to_utf8(job->claim.session_id);
+	const char *why = utf8 == NULL ?
+		"An id must consist of characters that UTF-8 has." :
+		bs_session_id_parse(&job->account->service, utf8, &id);
+
+	MemoryContextSwitchTo(old);
+	if (why != NULL)
+	{
+		drop_account(job);
+		bs_job_fail(job, why);
+		return;
+	}
+	job->begun = true;
+	bs_exchange_begin(job->account, &id, plan, job);
+	bs_session_id_wipe(&id);
+}
+
+/*
+ * Takes an exchange that is over up into its job, releases it, and returns
+ * the job.
+ */
+WorkerJob *
+bs_job_finish(BsExchange *exchange)
+{
+	WorkerJob  *job = bs_exchange_tag(exchange);
+	const BsResult *result = bs_exchange_result(exchange);
+	MemoryContext old = MemoryContextSwitchTo(job->context);
+	BsMandate	mandate;
+	BsAttempt  *attempt = &job->attempt[job->nattempts++];
+	TimestampTz next;
+
+	set_mandate(job, &mandate);
+	bs_audit_describe(&mandate, exchange, 0, attempt);
+	bs_stats_count(mandate.server, attempt->outcome, attempt->number,
+				   attempt->elapsed);
+	bs_settlement_of_claim(&job->claim, result, &job->settlement);
+	MemoryContextSwitchTo(old);
+	next = job->settlement.next_attempt_at;
+	bs_lanes_note_result(job->lane, result,
+						 next == 0 ? 0 : next - GetCurrentTimestamp());
+	bs_exchange_release(exchange);
+	bs_account_release(job->account);
+	job->account = NULL;
+	return job;
+}
+
+/*
+ * Settles a job of which nothing can be sent.
+ */
+void
+bs_job_fail(WorkerJob *job, const char *error)
+{
+	MemoryContext old = MemoryContextSwitchTo(job->context);
+
+	bs_settlement_of_failure(&job->claim, pstrdup(error), &job->settlement);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Settles a job whose exchange has been broken off: it is due at once, and
+ * what became of this attempt is not known.
+ */
+void
+bs_job_give_back(WorkerJob *job, const char *error)
+{
+	drop_account(job);
+	add_unknown(job, 0, error);
+	bs_settlement_of_failure(&job->claim, error, &job->settlement);
+	job->settlement.outcome = bs_outcome_name(BS_UNKNOWN);
+	if (job->settlement.next_attempt_at != 0)
+		job->settlement.next_attempt_at = GetCurrentTimestamp();
+}
+
+/*
+ * Notes, in a job whose session was claimed before and never recorded, the
+ * attempt that was lost.
+ */
+void
+bs_job_note_lost(WorkerJob *job)
+{
+	add_unknown(job, 1, BS_LOST_ATTEMPT);
+}
+
+/*
+ * Is done with a job.
+ */
+void
+bs_job_free(WorkerJob *job)
+{
+	drop_account(job);
+	MemoryContextDelete(job->context);
+}

@@ -1,0 +1,34 @@
+/*
+ * worker_job.h
+ *		A session that the worker is ending, from the claim to the record.
+ */
+#ifndef BS_WORKER_JOB_H
+#define BS_WORKER_JOB_H
+
+#include "lib/ilist.h"
+#include "tracking.h"
+#include "worker_lane.h"
+
+typedef struct WorkerJob
+{
+	dlist_node	node;
+	MemoryContext context;		/* holds the job and all it points to */
+	BsClaim		claim;
+	WorkerLane *lane;
+	BsAccount  *account;		/* pinned; NULL = nothing can be sent */
+	bool		begun;			/* its exchange is or was under way */
+	int			nattempts;		/* to be written into the audit */
+	BsAttempt  *attempt;
+	BsSettlement settlement;
+} WorkerJob;
+
+extern WorkerJob *bs_job_create(const BsClaim *claim, WorkerLane *lane,
+								BsAccount *account);
+extern void bs_job_begin(WorkerJob *job);
+extern WorkerJob *bs_job_finish(BsExchange *exchange);
+extern void bs_job_fail(WorkerJob *job, const char *error);
+extern void bs_job_give_back(WorkerJob *job, const char *error);
+extern void bs_job_note_lost(WorkerJob *job);
+extern void bs_job_free(WorkerJob *job);
+
+#endif							/* BS_WORKER_JOB_H */
