@@ -14,7 +14,7 @@ help:
 	@echo 'make               build the extension'
 	@echo 'make install       install it into the PostgreSQL that pg_config names'
 	@echo 'make clean         remove what was built'
-	@echo 'make demo          end three real browsers from SQL'
+	@echo 'make demo          end five real browsers: from SQL, and at their expiry'
 	@echo 'make test          run all tests (T=regress, isolation, tap or lint:'
 	@echo '                   that kind only; T=tap:NAME: of those, NAME only)'
 	@echo 'make lint          the same as make test T=lint'
