@@ -107,7 +107,7 @@ may_run(const Node *command, Oid database)
 }
 
 /*
- * Keeps the worker away from the database that a command needs.  Returns the
+ * Keeps a worker from coming to the database that a command needs.  Returns the
  * database, or InvalidOid if there is nothing to keep away.
  */
 static Oid
@@ -120,7 +120,7 @@ make_room(const Node *command)
 		return InvalidOid;
 	database = get_database_oid(name, true);
 	if (!OidIsValid(database) || database == MyDatabaseId ||
-		!may_run(command, database) || !bs_roster_hold(database, PATIENCE))
+		!may_run(command, database) || !bs_roster_hold(database))
 		return InvalidOid;
 	return database;
 }
@@ -177,6 +177,7 @@ process_utility(PlannedStmt *statement, const char *query,
 	}
 	PG_TRY();
 	{
+		bs_roster_clear(held, PATIENCE);
 		call_next_utility(statement, query, read_only_tree, context,
 						  parameters, environment, destination, completion);
 	}

@@ -151,12 +151,12 @@ send_away(Oid database)
 }
 
 /*
- * Keeps a worker out of a database until bs_roster_release(), or this
- * backend's end.  Waits for one that runs to go, for at most so many
- * milliseconds.  Returns false, holding nothing, if there is nothing to hold.
+ * Keeps a worker from coming to a database until bs_roster_release(), or this
+ * backend's end.  Returns false, holding nothing, if there is no roster, or no
+ * room in it.
  */
 bool
-bs_roster_hold(Oid database, long timeout_ms)
+bs_roster_hold(Oid database)
 {
 	RosterSlot *slot;
 
@@ -170,10 +170,22 @@ bs_roster_hold(Oid database, long timeout_ms)
 	if (slot == NULL)
 		return false;
 	before_shmem_exit(release_held_cb, ObjectIdGetDatum(database));
+	return true;
+}
+
+/*
+ * Has the worker of a database that is held go, and waits for that, for at
+ * most so many milliseconds.
+ */
+void
+bs_roster_clear(Oid database, long timeout_ms)
+{
 	for (long waited = 0; waited < timeout_ms && !send_away(database);
 		 waited += 2)
+	{
+		CHECK_FOR_INTERRUPTS();
 		pg_usleep(2000);
-	return true;
+	}
 }
 
 /*

@@ -29,7 +29,8 @@ extern void bs_roster_wake_at_commit(TimestampTz due);
 extern void bs_roster_check_at_commit(void);
 extern void bs_roster_survey_at_commit(void);
 extern bool bs_roster_hand_over(const BsFlatAttempt *attempt);
-extern bool bs_roster_hold(Oid database, long timeout_ms);
+extern bool bs_roster_hold(Oid database);
+extern void bs_roster_clear(Oid database, long timeout_ms);
 extern void bs_roster_release(Oid database);
 extern void bs_roster_report(BsWorkerReport *report);
 

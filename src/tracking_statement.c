@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type_d.h"
+#include "commands/trigger.h"
 #include "extension.h"
 #include "miscadmin.h"
 #include "tracking.h"
@@ -20,7 +21,12 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
+
+/* The only trigger that bsession_tracked is to have. */
+#define OWN_TRIGGER		"bsession_check_tracked"
 
 /* Is one of our statements running? */
 static bool running = false;
@@ -36,6 +42,39 @@ bs_tracking_is_own_statement(void)
 }
 
 /*
+ * Raises an error if a table has a trigger that is not the extension's own:
+ * it would run with the rights of the owner, whoever made it.  Those of
+ * foreign keys change to the rights that are due to them.
+ */
+static void
+refuse_triggers(Oid table, int own)
+{
+	Relation	relation = RelationIdGetRelation(table);
+	TriggerDesc *triggers = relation == NULL ? NULL : relation->trigdesc;
+	const char *name = NULL;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (!triggers->triggers[i].tgisinternal &&
+			strcmp(triggers->triggers[i].tgname, OWN_TRIGGER) != 0)
+			name = pstrdup(triggers->triggers[i].tgname);
+		else if (!triggers->triggers[i].tgisinternal && own-- == 0)
+			name = OWN_TRIGGER;
+	if (relation != NULL)
+		RelationClose(relation);
+	if (name != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has trigger \"%s\"",
+						get_rel_name(table), name),
+				 errdetail("It would run with the rights of the table's "
+						   "owner."),
+				 errhint("DROP TRIGGER %s ON %s;", quote_identifier(name),
+						 quote_qualified_identifier
+						 (get_namespace_name(get_rel_namespace(table)),
+						  get_rel_name(table)))));
+}
+
+/*
  * Begins to run statements.  Raises an error if the extension is not there.
  */
 void
@@ -44,6 +83,8 @@ bs_statement_begin(BsScope *scope)
 	BsExtension extension;
 
 	bs_extension_get(&extension);
+	refuse_triggers(extension.tracked, 1);
+	refuse_triggers(extension.audit, 0);
 	scope->tracked = extension.tracked;
 	scope->context = CurrentMemoryContext;
 	GetUserIdAndSecContext(&scope->role, &scope->security);

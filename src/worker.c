@@ -29,10 +29,8 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "tracking.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "worker.h"
 #include "worker_step.h"
 
@@ -93,11 +91,10 @@ set_own_settings(void)
 }
 
 /*
- * Looks whether the database has the extension; if so, makes due what earlier
- * workers had claimed.
+ * Looks whether the database has the extension.
  */
 static bool
-take_over_database(void)
+look_for_extension(void)
 {
 	BsExtension extension;
 	bool		found;
@@ -105,12 +102,6 @@ take_over_database(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	found = bs_extension_find(&extension);
-	if (found && bs_extension_lock(&extension))
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		bs_tracking_void_claims();
-		PopActiveSnapshot();
-	}
 	if (found)
 		ereport(LOG,
 				(errmsg("browser_session worker for database \"%s\" started",
@@ -142,7 +133,7 @@ start(int slot)
 	wait_event = bs_new_wait_event("BrowserSessionWorkerMain");
 	bs_http_dedicate();
 	bs_step_begin();
-	if (!take_over_database())
+	if (!look_for_extension())
 	{
 		bs_roster_sign_off(false);
 		proc_exit(0);

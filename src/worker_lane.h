@@ -32,6 +32,7 @@ typedef struct WorkerLane
 	WorkerLaneKey key;			/* must be first */
 	WorkerServer *server;
 	int64		blocked_until;	/* no use in claiming before */
+	int			misses;			/* claims in a row that found it locked */
 	bool		full;			/* no more before an exchange is over */
 	BsBreaker	breaker;		/* the credential is not accepted */
 } WorkerLane;

@@ -39,8 +39,9 @@
 /* Rows that one step deletes of each table at most. */
 #define FORGET_BATCH	1000
 
-/* Pause before what others have locked is tried again, in µs. */
+/* Pause before what others have locked is tried again, in µs; it doubles. */
 #define LOCK_PAUSE		(20 * BS_US_PER_MS)
+#define LOCK_PAUSE_MAX	BS_US_PER_S
 
 /* Pause before a lane without room is looked at again in any case, in µs. */
 #define FULL_PAUSE		BS_US_PER_S
@@ -59,8 +60,11 @@ static dlist_head claimed = DLIST_STATIC_INIT(claimed); /* not yet begun */
 static dlist_head under_way = DLIST_STATIC_INIT(under_way);
 static dlist_head finished = DLIST_STATIC_INIT(finished);	/* to record */
 static int	in_flight = 0;		/* length of under_way */
+static int	table_misses = 0;	/* steps in a row that found a table locked */
+static int	record_misses = 0;	/* the same of a row to be recorded */
 static bool one_by_one = false; /* the last step failed */
 static bool not_home = false;
+static bool took_over = false;	/* what earlier workers had claimed */
 static TimestampTz claimed_at = 0;	/* what was due then is claimed */
 static int64 forget_at = 0;		/* when to look for old rows */
 static int	forget_retention = 0;	/* the setting it was planned with */
@@ -297,6 +301,7 @@ claim_lane(BsLaneDue *due, WorkerLane *lane)
 
 		take_claims(claims, n, lane, account, why);
 		lane->full = n == most;
+		lane->misses = n == 0 ? lane->misses + 1 : 0;
 	}
 	else if (next != BS_NEVER)
 		lane->blocked_until = next;
@@ -436,6 +441,15 @@ commit_transaction(void)
 }
 
 /*
+ * Returns the pause before what others have locked is tried again, in µs.
+ */
+static int64
+lock_pause(int misses)
+{
+	return Min(LOCK_PAUSE << Min(Max(misses - 1, 0), 10), LOCK_PAUSE_MAX);
+}
+
+/*
  * Returns when to try again to claim in a lane in which something is due.
  */
 static int64
@@ -448,7 +462,7 @@ next_try(const WorkerLane *lane, TimestampTz due, int64 clock)
 		return Max(next, clock + FULL_PAUSE);
 	/* Others have it locked. */
 	if (due <= claimed_at)
-		return Max(next, clock + LOCK_PAUSE);
+		return Max(next, clock + lock_pause(lane->misses));
 	return next;
 }
 
@@ -470,7 +484,7 @@ set_outlook(WorkerOutlook *outlook, bool again)
 	outlook->next_due = DT_NOEND;
 	outlook->next = forget_at;
 	if (!dlist_is_empty(&finished))
-		outlook->next = Min(outlook->next, clock + LOCK_PAUSE);
+		outlook->next = Min(outlook->next, clock + lock_pause(record_misses));
 	for (int i = 0; i < plan.n && !idle; i++)
 	{
 		TimestampTz due = plan.due[i].due;
@@ -502,6 +516,8 @@ do_step(bool look, int *recorded, Size *saved)
 
 	if (look)
 		not_home = !bs_tracking_is_home();
+	if (!took_over)
+		bs_tracking_void_claims();
 	*saved = save_lost_attempts();
 	*recorded = record_jobs(one_by_one ? 1 : RECORD_BATCH);
 	active = browser_session_enabled && !not_home;
@@ -538,7 +554,7 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	if (!begin_transaction(&verdict))
 	{
 		outlook->state = "waiting for locks on its tables";
-		outlook->next = bs_clock_now() + LOCK_PAUSE;
+		outlook->next = bs_clock_now() + lock_pause(++table_misses);
 		outlook->next_due = DT_NOEND;
 		outlook->in_flight = in_flight;
 		outlook->look = true;
@@ -546,9 +562,12 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	}
 	again = do_step(look, &recorded, &saved);
 	commit_transaction();
+	took_over = true;
 	if (saved > 0)
 		bs_roster_saved(saved);
+	table_misses = 0;
 	locked = drop_recorded(recorded);
+	record_misses = locked ? record_misses + 1 : 0;
 	one_by_one = one_by_one && !dlist_is_empty(&finished);
 	begin_claimed();
 	outlook->look = false;
