@@ -107,8 +107,8 @@ may_run(const Node *command, Oid database)
 }
 
 /*
- * Keeps a worker from coming to the database that a command needs.  Returns the
- * database, or InvalidOid if there is nothing to keep away.
+ * Keeps a worker from coming to the database that a command needs.  Returns
+ * the database, or InvalidOid if there is nothing to keep away.
  */
 static Oid
 make_room(const Node *command)

@@ -91,9 +91,12 @@ static BsStatement record = {
 /* The owner of a claim is gone: it need not be waited for. */
 static BsStatement void_claims = {
 	.sql = "UPDATE @.bsession_tracked SET next_attempt_at = $1"
+	" WHERE ctid = ANY (ARRAY("
+	" SELECT ctid FROM @.bsession_tracked"
 	" WHERE next_attempt_at > $1 AND claimed_by IS NOT NULL"
 	" AND claimed_by NOT IN (SELECT pid FROM pg_stat_get_activity(NULL)"
-	"  WHERE pid <> $2)",
+	"  WHERE pid <> $2)"
+	" FOR UPDATE SKIP LOCKED))",
 	.narguments = 2,
 	.type = {TIMESTAMPTZOID, INT4OID}
 };

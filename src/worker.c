@@ -31,6 +31,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "worker.h"
 #include "worker_step.h"
 
@@ -185,6 +186,19 @@ wait_for_work(const WorkerOutlook *outlook)
 }
 
 /*
+ * Is it time for a step?  "reason" says that something has happened.  The
+ * clock on the wall, by which sessions expire, can have been set.
+ */
+static bool
+is_time(const WorkerOutlook *outlook, bool reason)
+{
+	if (outlook->next <= bs_clock_now())
+		return true;
+	return !outlook->failed &&
+		(reason || outlook->next_due <= GetCurrentTimestamp());
+}
+
+/*
  * Goes round once: waits, then makes a step if there is reason to.
  */
 static WorkerVerdict
@@ -192,7 +206,7 @@ go_round(WorkerOutlook *outlook)
 {
 	WorkerVerdict verdict;
 	BsExchange *exchange;
-	bool		woken;
+	bool		woken = false;
 	bool		over = false;
 
 	wait_for_work(outlook);
@@ -209,12 +223,12 @@ go_round(WorkerOutlook *outlook)
 		bs_step_take(exchange);
 		over = true;
 	}
-	woken = bs_roster_take_wake();
-	if (stop_requested ||
-		(!woken && !over && outlook->next > bs_clock_now()))
+	if (bs_roster_take_wake())
+		outlook->look = woken = true;
+	if (stop_requested || !is_time(outlook, woken || over))
 		return WORKER_CARRY_ON;
 	stepping = true;
-	verdict = bs_step_run(woken || outlook->look, outlook);
+	verdict = bs_step_run(outlook->look, outlook);
 	stepping = false;
 	show(outlook);
 	return verdict;

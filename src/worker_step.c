@@ -46,8 +46,9 @@
 /* Pause before a lane without room is looked at again in any case, in µs. */
 #define FULL_PAUSE		BS_US_PER_S
 
-/* Pause after a step that failed, in µs. */
-#define ERROR_PAUSE		BS_US_PER_S
+/* Pause after a step that failed, in µs; it doubles. */
+#define ERROR_PAUSE		(BS_US_PER_S / 2)
+#define ERROR_PAUSE_MAX	(60 * BS_US_PER_S)
 
 /* How often old rows are looked for, at most and at least, in µs. */
 #define FORGET_PAUSE	(3600 * BS_US_PER_S)
@@ -62,6 +63,8 @@ static dlist_head finished = DLIST_STATIC_INIT(finished);	/* to record */
 static int	in_flight = 0;		/* length of under_way */
 static int	table_misses = 0;	/* steps in a row that found a table locked */
 static int	record_misses = 0;	/* the same of a row to be recorded */
+static int	failures = 0;		/* steps in a row that failed */
+static bool beginning = false;	/* what is claimed is being begun */
 static bool one_by_one = false; /* the last step failed */
 static bool not_home = false;
 static bool took_over = false;	/* what earlier workers had claimed */
@@ -274,9 +277,10 @@ take_claims(const BsClaim *claims, int n, WorkerLane *lane,
 }
 
 /*
- * Claims what is due in a lane.  Returns how many sessions it was.
+ * Claims what is due in a lane, if anything may be sent there now.  Returns
+ * whether it was.
  */
-static int
+static bool
 claim_lane(BsLaneDue *due, WorkerLane *lane)
 {
 	int64		clock = bs_clock_now();
@@ -288,7 +292,7 @@ claim_lane(BsLaneDue *due, WorkerLane *lane)
 
 	lane->full = false;
 	if (bs_lanes_next(lane, clock) > clock)
-		return 0;
+		return false;
 	account = bs_account_try(due->provider, due->role, &why);
 	if (account != NULL)
 		most = Min(most, bs_lanes_allowance(lane, account, in_flight, clock,
@@ -309,22 +313,24 @@ claim_lane(BsLaneDue *due, WorkerLane *lane)
 		lane->full = true;
 	if (account != NULL)
 		bs_account_release(account);
-	return n;
+	return most > 0;
 }
 
 /*
- * Claims what is due.  Returns how many sessions it was.
+ * Claims what is due.  Returns whether it tried to, so that what the lanes
+ * were said to have may not be true any more.
  */
-static int
+static bool
 claim_due(void)
 {
-	int			n = 0;
+	bool		tried = false;
 
 	claimed_at = GetCurrentTimestamp();
 	for (int i = 0; i < plan.n; i++)
-		if (plan.due[i].due <= claimed_at)
-			n += claim_lane(&plan.due[i], plan.lane[i]);
-	return n;
+		if (plan.due[i].due <= claimed_at &&
+			claim_lane(&plan.due[i], plan.lane[i]))
+			tried = true;
+	return tried;
 }
 
 /*
@@ -336,7 +342,6 @@ begin_claimed(void)
 	while (!dlist_is_empty(&claimed))
 	{
 		WorkerJob  *job = dlist_head_element(WorkerJob, node, &claimed);
-
 		bool		could_send = job->account != NULL;
 
 		if (could_send)
@@ -510,9 +515,7 @@ set_outlook(WorkerOutlook *outlook, bool again)
 static bool
 do_step(bool look, int *recorded, Size *saved)
 {
-	bool		again;
-	int			nclaimed = 0;
-	bool		active;
+	bool		stale = false;
 
 	if (look)
 		not_home = !bs_tracking_is_home();
@@ -520,20 +523,16 @@ do_step(bool look, int *recorded, Size *saved)
 		bs_tracking_void_claims();
 	*saved = save_lost_attempts();
 	*recorded = record_jobs(one_by_one ? 1 : RECORD_BATCH);
-	active = browser_session_enabled && !not_home;
-	if (active)
+	if (browser_session_enabled && !not_home)
 	{
 		if (look)
 			look_at_lanes();
-		nclaimed = claim_due();
-		if (nclaimed > 0 || *recorded > 0)
+		stale = claim_due();
+		if (stale || *recorded > 0)
 			look_at_lanes();
 	}
-	again = false;
 	forget_old();
-	if (forget_at <= bs_clock_now())
-		again = true;
-	return again;
+	return forget_at <= bs_clock_now();
 }
 
 /*
@@ -565,12 +564,14 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	took_over = true;
 	if (saved > 0)
 		bs_roster_saved(saved);
-	table_misses = 0;
+	table_misses = failures = 0;
+	beginning = true;
 	locked = drop_recorded(recorded);
 	record_misses = locked ? record_misses + 1 : 0;
 	one_by_one = one_by_one && !dlist_is_empty(&finished);
 	begin_claimed();
-	outlook->look = false;
+	beginning = false;
+	outlook->look = outlook->failed = false;
 	set_outlook(outlook, again ||
 				(!locked && !dlist_is_empty(&finished)));
 	return WORKER_CARRY_ON;
@@ -582,6 +583,19 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 void
 bs_step_fail(WorkerOutlook *outlook)
 {
+	if (beginning)
+	{
+		dlist_mutable_iter iter;
+
+		/* Their claims stand, and one may have begun. */
+		dlist_foreach_modify(iter, &claimed)
+		{
+			dlist_delete(iter.cur);
+			dlist_push_tail(&under_way, iter.cur);
+		}
+		bs_step_break_off("the background worker had to start anew");
+	}
+	beginning = false;
 	drop_claimed();
 	MemoryContextReset(step_context);
 	/* The first of those that are over may be what cannot be recorded. */
@@ -589,7 +603,9 @@ bs_step_fail(WorkerOutlook *outlook)
 		dlist_push_tail(&finished, dlist_pop_head_node(&finished));
 	one_by_one = true;
 	outlook->state = "recovering from an error";
-	outlook->next = bs_clock_now() + ERROR_PAUSE;
+	outlook->next = bs_clock_now() +
+		Min(ERROR_PAUSE << Min(failures++, 10), ERROR_PAUSE_MAX);
+	outlook->failed = true;
 	outlook->next_due = DT_NOEND;
 	outlook->in_flight = in_flight;
 	outlook->look = true;
@@ -607,8 +623,10 @@ bs_step_break_off(const char *error)
 		WorkerJob  *job = dlist_container(WorkerJob, node,
 										  dlist_pop_head_node(&under_way));
 
-		bs_job_give_back(job, error);
 		dlist_push_tail(&finished, &job->node);
+		if (job->account == NULL)
+			continue;
+		bs_job_give_back(job, error);
 		in_flight--;
 	}
 }

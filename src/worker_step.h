@@ -21,6 +21,7 @@ typedef struct WorkerOutlook
 	int64		next;			/* when the next step is due */
 	TimestampTz next_due;		/* of the first session that is not yet due */
 	int			in_flight;
+	bool		failed;			/* the last step did: wait before the next */
 	bool		look;			/* the next step is to look at the tables */
 } WorkerOutlook;
 
