@@ -2,8 +2,8 @@
 #
 # A canary in place of each secret, and a search for it, in any of its forms,
 # in everything that anyone can read: the server log at debug5, what a client
-# is told at debug5 and every verbosity, result rows, pg_stat_activity.  For
-# every provider and every way an exchange can go, a provider that repeats the
+# is told at debug5 and every verbosity, result rows, tracked sessions, the
+# audit, pg_stat_activity.  For every provider and every way an exchange can go, a provider that repeats the
 # key included.
 #
 # The statements that set a secret hold it, of course, and PostgreSQL logs
@@ -35,6 +35,9 @@ my $key = "$plain+/=&~x";
 my $user = 'UsErCaNaRy4712';
 
 my $node = BrowserSession::Node->start_new('main', conf => <<CONF);
+shared_preload_libraries = 'browser_session'
+browser_session.retry_delay = '1h'
+browser_session.max_retry_delay = '1h'
 log_statement = none
 log_min_messages = debug5
 log_error_verbosity = verbose
@@ -343,6 +346,50 @@ SQL
 	like($err, qr/ERROR:  22023/, 'stop URLs of another host are refused');
 	clean($out, 'stop URLs: rows');
 	clean($err, 'stop URLs: messages');
+}
+
+# The same servers once more, by the worker; stop URLs are tracked, too.
+{
+	my $values = join ",\n", map {
+		my $id = BrowserSession::Provider::new_id($_->{provider});
+		"('$_->{name}', '$id', now())"
+	} @servers;
+	my ($ret, $out, $err) =
+	  $node->psql('postgres', <<SQL, on_error_stop => 0);
+$everything
+INSERT INTO bsession_tracked (provider, session_id, expires_at)
+VALUES $values RETURNING *;
+SELECT t.* FROM job, LATERAL bsession_track(server, stop_url, now()) t
+ WHERE stop_url LIKE '%/session/stop-%';
+BEGIN;
+SELECT b.* FROM job, LATERAL bsession_end(server, stop_url) b
+ WHERE stop_url LIKE '%/session/stop-%';
+ROLLBACK;
+SQL
+	unlike($err, qr/^psql:\S+ ERROR/m, 'sessions are tracked');
+	clean($out, 'tracking: rows');
+	clean($err, 'tracking: messages');
+	wait_until(
+		'every tracked session has been tried',
+		sub {
+			$node->safe_psql('postgres', <<SQL) eq 't';
+SELECT NOT EXISTS (SELECT FROM bsession_tracked
+	WHERE attempts = 0 OR claimed_by IS NOT NULL)
+	AND EXISTS (SELECT FROM bsession_audit WHERE rolled_back)
+SQL
+		});
+
+	my $rows = $node->safe_psql('postgres', <<SQL);
+SELECT to_jsonb(t) FROM bsession_tracked t;
+SELECT to_jsonb(a) FROM bsession_audit a;
+SELECT to_jsonb(w) FROM bsession_worker w;
+SELECT to_jsonb(s) FROM bsession_stats s;
+SELECT to_jsonb(a) FROM pg_stat_activity a;
+SQL
+
+	like($rows, qr/stop-s_browserless_good/, 'a stop URL is tracked by its id');
+	like($rows, qr/"reason": "expiry"/, 'the worker is audited');
+	clean($rows, 'tracked sessions, the audit, and the worker');
 }
 
 # All of this is in the log, which holds nothing of it.
