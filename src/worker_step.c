@@ -451,7 +451,7 @@ commit_transaction(void)
 static int64
 lock_pause(int misses)
 {
-	return Min(LOCK_PAUSE << Min(Max(misses - 1, 0), 10), LOCK_PAUSE_MAX);
+	return Min(LOCK_PAUSE << Min(misses, 10), LOCK_PAUSE_MAX);
 }
 
 /*
@@ -553,7 +553,8 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	if (!begin_transaction(&verdict))
 	{
 		outlook->state = "waiting for locks on its tables";
-		outlook->next = bs_clock_now() + lock_pause(++table_misses);
+		outlook->next = bs_clock_now() + lock_pause(table_misses);
+		table_misses++;
 		outlook->next_due = DT_NOEND;
 		outlook->in_flight = in_flight;
 		outlook->look = true;
@@ -604,7 +605,8 @@ bs_step_fail(WorkerOutlook *outlook)
 	one_by_one = true;
 	outlook->state = "recovering from an error";
 	outlook->next = bs_clock_now() +
-		Min(ERROR_PAUSE << Min(failures++, 10), ERROR_PAUSE_MAX);
+		Min(ERROR_PAUSE << Min(failures, 10), ERROR_PAUSE_MAX);
+	failures++;
 	outlook->failed = true;
 	outlook->next_due = DT_NOEND;
 	outlook->in_flight = in_flight;

@@ -16,13 +16,18 @@ use JSON::PP;
 use PostgreSQL::Test::Utils ();
 use Time::HiRes             qw(time);
 
-# Starts a server; conf goes into postgresql.conf.
+# Starts a server; conf goes into postgresql.conf.  With `preload`, a list of
+# libraries, it is started with these, the extension's being among them for
+# its background worker.
 sub start_new
 {
 	my ($class, $name, %option) = @_;
 	my $node = $class->new($name);
 
 	$node->init;
+	$node->append_conf('postgresql.conf',
+		"shared_preload_libraries = '$option{preload}'\n")
+	  if defined $option{preload};
 	$node->append_conf('postgresql.conf', $option{conf})
 	  if defined $option{conf};
 	$node->start;
