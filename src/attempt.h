@@ -35,10 +35,10 @@ typedef struct BsAttempt
 	const char *text[BS_ATTEMPT_NTEXTS];	/* in the database's encoding;
 											 * NULL if there is none */
 	TimestampTz at;				/* when it began */
+	int64		elapsed;		/* µs; -1 if not known */
 	BsOutcome	outcome;
 	int			http_status;	/* 0 if no answer came */
 	int			number;			/* from 1 */
-	int64		elapsed;		/* µs; -1 if not known */
 	bool		rolled_back;	/* the caller's transaction was */
 } BsAttempt;
 
