@@ -494,6 +494,8 @@ GRANT SELECT, DELETE,
 	UPDATE (expires_at, metadata)
 	ON bsession_tracked TO PUBLIC;
 GRANT SELECT ON bsession_audit TO PUBLIC;
+-- Without these, pg_dump --enable-row-security would fail for the others.
+GRANT SELECT ON bsession_home, bsession_audit_id_seq TO PUBLIC;
 
 ----------------------------------------------------------------------
 -- Dumps take the rows along
