@@ -447,6 +447,9 @@ CREATE TRIGGER bsession_check_tracked
 	ON bsession_tracked
 	FOR EACH ROW EXECUTE FUNCTION bsession_check_tracked();
 
+-- Also for rows that logical replication brings.
+ALTER TABLE bsession_tracked ENABLE ALWAYS TRIGGER bsession_check_tracked;
+
 COMMENT ON TRIGGER bsession_check_tracked ON bsession_tracked IS
 'Makes plain INSERT, UPDATE and COPY work like the functions';
 

@@ -167,6 +167,8 @@ bsession_check_tracked(PG_FUNCTION_ARGS)
 		columns_differ(row, trigger->tg_trigtuple, type, COLUMN_SESSION_ID) :
 		is_fresh(row, type))
 		row = check_key(row, type);
+	else if (!update)
+		bs_tracking_leave_home();
 	state = get_text(row, type, COLUMN_STATE);
 	if (state != NULL && strcmp(state, "active") == 0 &&
 		(update || is_fresh(row, type)))

@@ -180,6 +180,9 @@ process_utility(PlannedStmt *statement, const char *query,
 		bs_roster_clear(held, PATIENCE);
 		call_next_utility(statement, query, read_only_tree, context,
 						  parameters, environment, destination, completion);
+		/* Not even between here and the commit is there to be a worker. */
+		if (IsA(command, DropdbStmt))
+			bs_roster_forget(held);
 	}
 	PG_FINALLY();
 	{

@@ -151,6 +151,21 @@ send_away(Oid database)
 }
 
 /*
+ * Has no worker come to a database any more, because it has been dropped.
+ */
+void
+bs_roster_forget(Oid database)
+{
+	RosterSlot *slot;
+
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	slot = bs_slot_find(database);
+	if (slot != NULL)
+		slot->wanted = false;
+	LWLockRelease(bs_roster_lock);
+}
+
+/*
  * Keeps a worker from coming to a database until bs_roster_release(), or this
  * backend's end.  Returns false, holding nothing, if there is no roster, or no
  * room in it.

@@ -31,6 +31,7 @@ extern void bs_roster_survey_at_commit(void);
 extern bool bs_roster_hand_over(const BsFlatAttempt *attempt);
 extern bool bs_roster_hold(Oid database);
 extern void bs_roster_clear(Oid database, long timeout_ms);
+extern void bs_roster_forget(Oid database);
 extern void bs_roster_release(Oid database);
 extern void bs_roster_report(BsWorkerReport *report);
 

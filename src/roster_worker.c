@@ -42,7 +42,7 @@ bs_roster_sign_on(int number, Oid *database)
 		slot->pid = MyProcPid;
 		slot->latch = MyLatch;
 		slot->started_at = GetCurrentTimestamp();
-		slot->wake = true;
+		slot->wake = false;
 		slot->state = "starting";
 		slot->in_flight = 0;
 		slot->next_due = DT_NOEND;
@@ -72,7 +72,8 @@ leave(bool wanted, bool failed)
 	own->in_flight = 0;
 	/* Whoever comes from now on is to wake the next one. */
 	own->next_due = DT_NOEND;
-	own->wanted = wanted;
+	/* Somebody may have changed his mind since it last looked. */
+	own->wanted = own->wanted && (wanted || own->wake);
 	if (failed)
 	{
 		int			pause = RESTART_PAUSE;

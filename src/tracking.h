@@ -85,5 +85,6 @@ extern int	bs_tracking_forget_old(TimestampTz before, int most);
 
 extern bool bs_tracking_is_home(void);
 extern bool bs_tracking_adopt(void);
+extern void bs_tracking_leave_home(void);
 
 #endif							/* BS_TRACKING_H */

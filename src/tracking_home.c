@@ -5,10 +5,12 @@
  * The table bsession_home says in which cluster and database the sessions are
  * at home.  A dump brings its row along, beside the one that CREATE EXTENSION
  * makes; so in a restored database, as in one made from a template, there is
- * a row that names another place.
+ * a row that names another place.  Tracked rows that come before it, or by
+ * logical replication, are known by saying when they were tracked.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
@@ -81,4 +83,31 @@ bs_tracking_adopt(void)
 	}
 	bs_statement_end(&scope);
 	return !home;
+}
+
+/*
+ * Makes them nobody's until they are adopted, or a restore goes on to say that
+ * they are this database's.
+ */
+void
+bs_tracking_leave_home(void)
+{
+	static TransactionId done_in = InvalidTransactionId;
+	BsScope		scope;
+	bool		left;
+
+	if (TransactionIdEquals(done_in, GetCurrentTransactionId()))
+		return;
+	bs_statement_begin(&scope);
+	left = bs_statement_run(&scope, &leave_home, NULL, NULL) > 0;
+	bs_statement_end(&scope);
+	done_in = GetCurrentTransactionId();
+	if (left)
+		ereport(WARNING,
+				(errmsg("tracked sessions will not be ended until they are "
+						"adopted"),
+				 errdetail("Rows that say when they were tracked come from "
+						   "another place."),
+				 errhint("If this database is to end them, and no other "
+						 "does: SELECT bsession_adopt();")));
 }

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "tracking.h"
@@ -45,15 +46,17 @@ static BsStatement claim = {
 	.sql = "WITH due AS MATERIALIZED ("
 	" SELECT ctid AS tid, claimed_by FROM @.bsession_tracked"
 	" WHERE provider = $1 AND tracked_by = $2 AND next_attempt_at <= $3"
+	" AND (SELECT count(*) > 0 AND bool_and(system_identifier = $7"
+	"  AND database = $8) FROM @.bsession_home)"
 	" ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)"
 	" UPDATE @.bsession_tracked t SET state = 'ending',"
 	" attempts = t.attempts + 1, claimed_by = $5, next_attempt_at = $6"
 	" FROM due WHERE t.ctid = due.tid"
 	" RETURNING t.provider, t.tracked_by, t.session_id, t.reason,"
 	" t.attempts, t.outcome = 'requested', due.claimed_by IS NOT NULL",
-	.narguments = 6,
+	.narguments = 8,
 	.type = {TEXTOID, NAMEOID, TIMESTAMPTZOID, INT4OID, INT4OID,
-		TIMESTAMPTZOID}
+		TIMESTAMPTZOID, INT8OID, OIDOID}
 };
 
 /* Says of which rows it could not, because somebody has them locked. */
@@ -184,7 +187,7 @@ BsClaim *
 bs_tracking_claim(const BsLaneDue *lane, TimestampTz now, int most,
 				  TimestampTz lease, int *n)
 {
-	Datum		arguments[6];
+	Datum		arguments[8];
 	BsScope		scope;
 	BsClaim    *claims;
 
@@ -195,6 +198,8 @@ bs_tracking_claim(const BsLaneDue *lane, TimestampTz now, int most,
 	arguments[3] = Int32GetDatum(most);
 	arguments[4] = Int32GetDatum(MyProcPid);
 	arguments[5] = TimestampTzGetDatum(lease);
+	arguments[6] = Int64GetDatum((int64) GetSystemIdentifier());
+	arguments[7] = ObjectIdGetDatum(MyDatabaseId);
 	*n = (int) bs_statement_run(&scope, &claim, arguments, NULL);
 	claims = fetch_claims(&scope, *n);
 	bs_statement_end(&scope);

@@ -423,6 +423,8 @@ begin_transaction(WorkerVerdict *verdict)
 	pgstat_report_activity(STATE_RUNNING, "claiming and recording");
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	/* No request may go out whose claim a crash could undo. */
+	ForceSyncCommit();
 	found = bs_extension_find(&extension);
 	if (!found)
 		*verdict = WORKER_NOT_NEEDED;
