@@ -360,6 +360,15 @@ COMMENT ON FUNCTION bsession_check_tracked() IS
 'Trigger of bsession_tracked: checks what is inserted and updated, plans the end, and wakes the worker at commit';
 
 -- Private
+CREATE FUNCTION bsession_copy_row()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'bsession_copy_row'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION bsession_copy_row() IS
+'Trigger of bsession_copy: tracks what is inserted';
+
+-- Private
 CREATE FUNCTION bsession_worker_state(
 	OUT running boolean,
 	OUT pid integer,
@@ -432,6 +441,17 @@ CREATE VIEW bsession_stats AS
 COMMENT ON VIEW bsession_stats IS
 'For each server: attempts, outcomes, retries and latency since PostgreSQL started';
 
+-- Public
+CREATE VIEW bsession_copy AS
+	SELECT t.provider, t.session_id, t.expires_at, t.metadata
+	FROM @extschema@.bsession_tracked t
+	WHERE false;
+
+ALTER VIEW bsession_copy ALTER COLUMN metadata SET DEFAULT '{}';
+
+COMMENT ON VIEW bsession_copy IS
+'Where COPY bsession_tracked FROM goes for a role that row security applies to, because PostgreSQL has no such COPY; it can also be named itself';
+
 -- Those who monitor need no more than these.
 GRANT SELECT ON bsession_worker, bsession_stats TO pg_monitor;
 GRANT EXECUTE ON FUNCTION bsession_worker_state(), bsession_server_counters()
@@ -446,6 +466,14 @@ CREATE TRIGGER bsession_check_tracked
 	BEFORE INSERT OR UPDATE OF provider, session_id, expires_at
 	ON bsession_tracked
 	FOR EACH ROW EXECUTE FUNCTION bsession_check_tracked();
+
+-- Private
+CREATE TRIGGER bsession_copy_row
+	INSTEAD OF INSERT ON bsession_copy
+	FOR EACH ROW EXECUTE FUNCTION bsession_copy_row();
+
+COMMENT ON TRIGGER bsession_copy_row ON bsession_copy IS
+'Tracks what is copied, in the name of who copies it';
 
 -- Also for rows that logical replication brings.
 ALTER TABLE bsession_tracked ENABLE ALWAYS TRIGGER bsession_check_tracked;
@@ -496,6 +524,7 @@ GRANT SELECT, DELETE,
 	INSERT (provider, session_id, expires_at, metadata),
 	UPDATE (expires_at, metadata)
 	ON bsession_tracked TO PUBLIC;
+GRANT INSERT ON bsession_copy TO PUBLIC;
 GRANT SELECT ON bsession_audit TO PUBLIC;
 -- Without these, pg_dump --enable-row-security would fail for the others.
 GRANT SELECT ON bsession_home, bsession_audit_id_seq TO PUBLIC;

@@ -143,7 +143,7 @@ get_pace(Oid server)
 
 	pace = hash_search(paces, &server, HASH_ENTER, &found);
 	if (!found)
-		pace->next_send = 0;
+		pace->next_send = pace->queued = 0;
 	return pace;
 }
 

@@ -12,6 +12,7 @@ typedef struct BsPace
 {
 	Oid			server;			/* must be first */
 	int64		next_send;
+	int			queued;			/* exchanges that wait for their first turn */
 } BsPace;
 
 typedef struct BsAccount

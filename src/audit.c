@@ -32,16 +32,19 @@
 /* Rows that are written with one statement. */
 #define BATCH	256
 
+/* How long a rollback waits for the worker to make room, in ms. */
+#define HAND_OVER_PATIENCE	2000
+
 /* An attempt of this transaction. */
 typedef struct KeptAttempt
 {
-	slist_node	node;
+	dlist_node	node;
 	int			level;			/* of the (sub)transaction it belongs to */
 	BsFlatAttempt *flat;
 } KeptAttempt;
 
-/* In TopTransactionContext, newest first. */
-static slist_head kept = SLIST_STATIC_INIT(kept);
+/* In TopTransactionContext, oldest first. */
+static dlist_head kept = DLIST_STATIC_INIT(kept);
 
 /* Attempts that have no row yet, in a context of their own. */
 static struct Pending
@@ -152,27 +155,51 @@ bs_audit_describe_lost(const BsMandate *mandate, const char *session_id,
  */
 
 /*
- * Gives up the rows of a transaction of that level and those in it.
+ * Returns the oldest attempt of a transaction of that level and those in it,
+ * or NULL.
+ */
+static KeptAttempt *
+oldest_of(int level)
+{
+	KeptAttempt *oldest = NULL;
+	dlist_iter	iter;
+
+	dlist_reverse_foreach(iter, &kept)
+	{
+		KeptAttempt *attempt = dlist_container(KeptAttempt, node, iter.cur);
+
+		if (attempt->level < level)
+			break;
+		oldest = attempt;
+	}
+	return oldest;
+}
+
+/*
+ * Gives up the rows of a transaction of that level and those in it, in the
+ * order in which the attempts were made.
  */
 static void
 hand_over(int level)
 {
-	slist_mutable_iter iter;
+	KeptAttempt *lost = oldest_of(level);
+	int			patience = HAND_OVER_PATIENCE;
 
-	slist_foreach_modify(iter, &kept)
+	while (lost != NULL)
 	{
-		KeptAttempt *lost = slist_container(KeptAttempt, node, iter.cur);
+		KeptAttempt *next = dlist_has_next(&kept, &lost->node) ?
+			dlist_container(KeptAttempt, node,
+							dlist_next_node(&kept, &lost->node)) : NULL;
 
-		if (lost->level < level)
-			continue;
-		slist_delete_current(&iter);
-		if (!bs_roster_hand_over(lost->flat))
+		dlist_delete(&lost->node);
+		if (!bs_roster_hand_over(lost->flat, &patience))
 		{
 			BsAttempt	attempt;
 
 			bs_attempt_read(lost->flat, &attempt);
 			bs_attempt_log(&attempt);
 		}
+		lost = next;
 	}
 	if (pending.level >= level)
 		pending.context = NULL;
@@ -185,7 +212,7 @@ hand_over(int level)
 static void
 refuse_to_prepare(void)
 {
-	if (!slist_is_empty(&kept))
+	if (!dlist_is_empty(&kept))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has ended "
@@ -201,8 +228,6 @@ end_transaction_cb(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_ABORT:
-			/* A backend that is terminated comes here with exchanges. */
-			bs_audit_abandon();
 			hand_over(0);
 			break;
 		case XACT_EVENT_PRE_PREPARE:
@@ -210,7 +235,7 @@ end_transaction_cb(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
-			slist_init(&kept);
+			dlist_init(&kept);
 			pending.context = NULL;
 			break;
 		default:
@@ -223,7 +248,7 @@ end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
 					  SubTransactionId parent, void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
-	slist_iter	iter;
+	dlist_iter	iter;
 
 	(void) id;
 	(void) parent;
@@ -231,9 +256,9 @@ end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		hand_over(level);
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		slist_foreach(iter, &kept)
+		dlist_reverse_foreach(iter, &kept)
 		{
-			KeptAttempt *attempt = slist_container(KeptAttempt, node,
+			KeptAttempt *attempt = dlist_container(KeptAttempt, node,
 												   iter.cur);
 
 			if (attempt->level < level)
@@ -270,7 +295,7 @@ keep(const BsAttempt *attempt)
 	lost.rolled_back = true;
 	copy->level = GetCurrentTransactionNestLevel();
 	copy->flat = bs_attempt_flatten(&lost);
-	slist_push_head(&kept, &copy->node);
+	dlist_push_tail(&kept, &copy->node);
 	MemoryContextSwitchTo(old);
 }
 
@@ -347,7 +372,7 @@ keep_abandoned(const BsExchange *exchange)
 		bs_audit_describe(mandate, exchange, i, &attempt);
 		keep(&attempt);
 	}
-	if (!bs_exchange_is_over(exchange))
+	if (bs_exchange_is_under_way(exchange))
 	{
 		BsResult	result = *bs_exchange_result(exchange);
 
@@ -364,7 +389,8 @@ keep_abandoned(const BsExchange *exchange)
 
 /*
  * Breaks off all exchanges, and keeps what is known of them.  For clean-up
- * after an error; it throws only if there is no memory.
+ * after an error, also one that ends the process (PG_ENSURE_ERROR_CLEANUP);
+ * it throws only if there is no memory.
  */
 void
 bs_audit_abandon(void)

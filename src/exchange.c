@@ -61,6 +61,7 @@ struct BsExchange
 	int			refused_status; /* and its HTTP status */
 	HttpRequest request;
 	BsResult	result;
+	bool		queued;			/* counted in the server's pace */
 	bool		over;			/* the result stands */
 	int64		attempt_began;	/* when the last end request was sent */
 	int			nattempts;
@@ -143,6 +144,16 @@ finish(BsExchange *exchange)
 }
 
 /*
+ * Notes whether this exchange waits for its first turn under max_rate.
+ */
+static void
+set_queued(BsExchange *exchange, bool queued)
+{
+	exchange->account->pace->queued += (int) queued - (int) exchange->queued;
+	exchange->queued = queued;
+}
+
+/*
  * Is it this exchange's turn under max_rate?  If not, it is put back to wait,
  * or, if its turn comes after its deadline, left with what it has.
  */
@@ -156,6 +167,7 @@ take_turn(BsExchange *exchange, int64 now)
 
 	if (account->send_interval == 0)
 		return true;
+	set_queued(exchange, exchange->deadline == 0 && turn > now);
 	if (turn <= now)
 	{
 		account->pace->next_send = now + account->send_interval;
@@ -517,12 +529,14 @@ bs_exchange_visit(void (*visit) (const BsExchange *exchange))
 }
 
 /*
- * Has it got its result?
+ * Has an attempt been begun whose outcome does not stand?  Between two of
+ * them, none is under way.
  */
 bool
-bs_exchange_is_over(const BsExchange *exchange)
+bs_exchange_is_under_way(const BsExchange *exchange)
 {
-	return exchange->over;
+	return !exchange->over && exchange->deadline != 0 &&
+		exchange->nattempts < Max(exchange->result.attempts, 1);
 }
 
 /*
@@ -578,6 +592,7 @@ void
 bs_exchange_release(BsExchange *exchange)
 {
 	dlist_delete(&exchange->node);
+	set_queued(exchange, false);
 	bs_session_id_wipe(&exchange->id);
 	bs_redact_wipe_all(&exchange->own_secrets);
 	MemoryContextDelete(exchange->context);

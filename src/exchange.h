@@ -38,7 +38,7 @@ extern void bs_exchange_wait(void);
 extern bool bs_exchange_pump(int64 deadline);
 extern BsExchange *bs_exchange_next(void);
 extern void bs_exchange_visit(void (*visit) (const BsExchange *exchange));
-extern bool bs_exchange_is_over(const BsExchange *exchange);
+extern bool bs_exchange_is_under_way(const BsExchange *exchange);
 extern const BsResult *bs_exchange_result(const BsExchange *exchange);
 extern int	bs_exchange_attempts(const BsExchange *exchange);
 extern const BsResult *bs_exchange_attempt(const BsExchange *exchange, int i);

@@ -23,6 +23,7 @@
 #include "roster.h"
 #include "rows.h"
 #include "settlement.h"
+#include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -170,6 +171,17 @@ record_call(const BsSettlement *settlements, int n)
 			bs_roster_wake_at_commit(settlements[i].next_attempt_at);
 }
 
+/*
+ * Cleans up after a call that failed, or whose process is to end.
+ */
+static void
+clean_up_cb(int code, Datum account)
+{
+	(void) code;
+	bs_audit_abandon();
+	bs_account_release((BsAccount *) DatumGetPointer(account));
+}
+
 /* ----------------------------------------------------------------
  * One session
  * ----------------------------------------------------------------
@@ -220,17 +232,13 @@ bsession_end(PG_FUNCTION_ARGS)
 	bs_function_check(fcinfo, "bsession_end()");
 	account = get_account(fcinfo);
 	set_mandate(&mandate, account);
-	PG_TRY();
+	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(account));
 	{
 		bs_function_check_id(fcinfo);
 		row = end_one(account, &mandate, fcinfo, type);
 	}
-	PG_FINALLY();
-	{
-		bs_audit_abandon();
-		bs_account_release(account);
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(account));
+	bs_account_release(account);
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(row));
 }
@@ -385,18 +393,14 @@ bsession_end_many(PG_FUNCTION_ARGS)
 	bs_function_check(fcinfo, "bsession_end_many()");
 	call.account = get_account(fcinfo);
 	set_mandate(&call.mandate, call.account);
-	PG_TRY();
+	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(call.account));
 	{
 		bs_audit_begin();
 		end_all(&call);
 		record_call(call.settlement, call.nsettlements);
 	}
-	PG_FINALLY();
-	{
-		bs_audit_abandon();
-		bs_account_release(call.account);
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(call.account));
+	bs_account_release(call.account);
 
 	bs_rows_finish(call.rows, rsinfo->setResult);
 	PG_RETURN_NULL();

@@ -18,6 +18,7 @@
 #include "rows.h"
 #include "settings.h"
 #include "settlement.h"
+#include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/timestamp.h"
@@ -258,6 +259,21 @@ end_items(Sweep *sweep)
 	bs_tracking_record(sweep->settlement, sweep->n);
 }
 
+/*
+ * Cleans up after a sweep, also one that failed, or whose process is to end.
+ */
+static void
+clean_up_cb(int code, Datum arg)
+{
+	Sweep	   *sweep = (Sweep *) DatumGetPointer(arg);
+
+	(void) code;
+	bs_audit_abandon();
+	for (int i = 0; i < sweep->nlanes; i++)
+		if (sweep->lane[i].account != NULL)
+			bs_account_release(sweep->lane[i].account);
+}
+
 static int
 read_most(FunctionCallInfo fcinfo)
 {
@@ -299,19 +315,13 @@ bsession_end_expired(PG_FUNCTION_ARGS)
 	sweep.rows = bs_rows_begin(rsinfo->setDesc);
 	sweep.item = palloc0(sizeof(SweepItem) * most);
 	sweep.settlement = palloc0(sizeof(BsSettlement) * most);
-	PG_TRY();
+	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(&sweep));
 	{
 		claim_items(&sweep, most);
 		end_items(&sweep);
 	}
-	PG_FINALLY();
-	{
-		bs_audit_abandon();
-		for (int i = 0; i < sweep.nlanes; i++)
-			if (sweep.lane[i].account != NULL)
-				bs_account_release(sweep.lane[i].account);
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(&sweep));
+	clean_up_cb(0, PointerGetDatum(&sweep));
 
 	bs_rows_finish(sweep.rows, rsinfo->setResult);
 	PG_RETURN_NULL();

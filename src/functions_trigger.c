@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(bsession_check_tracked);
+PG_FUNCTION_INFO_V1(bsession_copy_row);
 PG_FUNCTION_INFO_V1(bsession_end_on_delete);
 PG_FUNCTION_INFO_V1(bsession_may_see);
 PG_FUNCTION_INFO_V1(bsession_may_change);
@@ -39,6 +40,16 @@ enum
 	COLUMN_TRACKED_BY = 9,
 	COLUMN_TRACKED_AT,
 	TRACKED_COLUMNS = 14
+};
+
+/* Columns of bsession_copy, from 0. */
+enum
+{
+	COPY_PROVIDER,
+	COPY_SESSION_ID,
+	COPY_EXPIRES_AT,
+	COPY_METADATA,
+	COPY_COLUMNS
 };
 
 /* ----------------------------------------------------------------
@@ -175,6 +186,44 @@ bsession_check_tracked(PG_FUNCTION_ARGS)
 		row = plan_end(row, type);
 	wake_for(row, type);
 	return PointerGetDatum(row);
+}
+
+/* ----------------------------------------------------------------
+ * COPY
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * bsession_copy_row() - what is inserted into bsession_copy
+ */
+Datum
+bsession_copy_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Datum		value[COPY_COLUMNS];
+	bool		null[COPY_COLUMNS];
+	BsSessionKey key;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
+		RelationGetDescr(trigger->tg_relation)->natts != COPY_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("bsession_copy_row() must be called as a trigger")));
+	heap_deform_tuple(trigger->tg_trigtuple,
+					  RelationGetDescr(trigger->tg_relation), value, null);
+	if (null[COPY_PROVIDER] || null[COPY_SESSION_ID] || null[COPY_METADATA])
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("provider, session_id and metadata must not be "
+						"null")));
+	key.provider = TextDatumGetCString(value[COPY_PROVIDER]);
+	key.id = bs_function_bare_id(key.provider,
+								 TextDatumGetCString(value[COPY_SESSION_ID]),
+								 GetUserId());
+	bs_tracking_insert(&key, GetUserId(), value[COPY_EXPIRES_AT],
+					   null[COPY_EXPIRES_AT], value[COPY_METADATA]);
+	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
 /* ----------------------------------------------------------------

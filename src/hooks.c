@@ -7,10 +7,15 @@
  * is connected to it; so the worker is kept away while the command runs.  New
  * databases are looked at, because a template can have the extension, and so
  * is one whose extension is dropped.
+ *
+ * One command has nothing to do with workers: PostgreSQL has no COPY FROM for
+ * tables with row security, so one into bsession_tracked goes to a view that
+ * has a trigger instead.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_extension.h"
@@ -20,9 +25,12 @@
 #include "extension.h"
 #include "hooks.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "roster.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -126,7 +134,7 @@ make_room(const Node *command)
 }
 
 /*
- * Notes what a command that has succeeded means for the workers.
+ * Notes what a command means for the workers, if it is committed.
  */
 static void
 note_command(const Node *command)
@@ -137,10 +145,7 @@ note_command(const Node *command)
 	else if (IsA(command, TransactionStmt) &&
 			 ((const TransactionStmt *) command)->kind ==
 			 TRANS_STMT_COMMIT_PREPARED)
-	{
-		/* What it commits may be due. */
-		bs_roster_wake_at_commit(DT_NOBEGIN);
-	}
+		bs_roster_wake_for_prepared();
 }
 
 static void
@@ -158,37 +163,86 @@ call_next_utility(PlannedStmt *statement, const char *query,
 								completion);
 }
 
-static void
-process_utility(PlannedStmt *statement, const char *query,
-				bool read_only_tree, ProcessUtilityContext context,
-				ParamListInfo parameters, QueryEnvironment *environment,
-				DestReceiver *destination, QueryCompletion *completion)
+/*
+ * Is it a COPY into bsession_tracked that PostgreSQL would refuse, because row
+ * security applies to the role?
+ */
+static bool
+is_refused_copy(const Node *command)
 {
-	const Node *command = statement->utilityStmt;
-	Oid			held = make_room(command);
+	const CopyStmt *copy = (const CopyStmt *) command;
+	BsExtension extension;
+	Oid			table;
 
-	/* Not all of these commands can be looked at when they are over. */
-	note_command(command);
-	if (!OidIsValid(held))
-	{
-		call_next_utility(statement, query, read_only_tree, context,
-						  parameters, environment, destination, completion);
-		return;
-	}
+	if (!IsA(command, CopyStmt) || !copy->is_from || copy->relation == NULL)
+		return false;
+	table = RangeVarGetRelid(copy->relation, NoLock, true);
+	return OidIsValid(table) && bs_extension_find(&extension) &&
+		table == extension.tracked &&
+		check_enable_rls(table, InvalidOid, true) == RLS_ENABLED;
+}
+
+/*
+ * Returns the statement with bsession_copy in the place of the table.
+ */
+static PlannedStmt *
+redirect_copy(PlannedStmt *statement)
+{
+	PlannedStmt *redirected = copyObject(statement);
+	CopyStmt   *copy = (CopyStmt *) redirected->utilityStmt;
+	BsExtension extension;
+
+	bs_extension_get(&extension);
+	copy->relation = makeRangeVar(get_namespace_name(extension.schema),
+								  pstrdup("bsession_copy"), -1);
+	return redirected;
+}
+
+/*
+ * Runs a command with the worker kept away from a database, which is held.
+ */
+static void
+run_alone(Oid held, PlannedStmt *statement, const char *query,
+		  bool read_only_tree, ProcessUtilityContext context,
+		  ParamListInfo parameters, QueryEnvironment *environment,
+		  DestReceiver *destination, QueryCompletion *completion)
+{
 	PG_TRY();
 	{
 		bs_roster_clear(held, PATIENCE);
 		call_next_utility(statement, query, read_only_tree, context,
 						  parameters, environment, destination, completion);
 		/* Not even between here and the commit is there to be a worker. */
-		if (IsA(command, DropdbStmt))
+		if (IsA(statement->utilityStmt, DropdbStmt))
 			bs_roster_forget(held);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		bs_roster_release(held);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	bs_roster_release(held);
+}
+
+static void
+process_utility(PlannedStmt *statement, const char *query,
+				bool read_only_tree, ProcessUtilityContext context,
+				ParamListInfo parameters, QueryEnvironment *environment,
+				DestReceiver *destination, QueryCompletion *completion)
+{
+	Oid			held;
+
+	if (is_refused_copy(statement->utilityStmt))
+		statement = redirect_copy(statement);
+	held = make_room(statement->utilityStmt);
+	note_command(statement->utilityStmt);
+	if (OidIsValid(held))
+		run_alone(held, statement, query, read_only_tree, context,
+				  parameters, environment, destination, completion);
+	else
+		call_next_utility(statement, query, read_only_tree, context,
+						  parameters, environment, destination, completion);
 }
 
 static void

@@ -125,10 +125,26 @@ bs_slot_wake_launcher(void)
  */
 
 static void
-release_held_cb(int code, Datum database)
+drop_hold(Oid database)
+{
+	RosterSlot *slot;
+
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	slot = bs_slot_find(database);
+	if (slot != NULL)
+	{
+		slot->holds--;
+		bs_slot_free_if_idle(slot);
+	}
+	bs_slot_wake_launcher();
+	LWLockRelease(bs_roster_lock);
+}
+
+static void
+drop_hold_cb(int code, Datum database)
 {
 	(void) code;
-	bs_roster_release(DatumGetObjectId(database));
+	drop_hold(DatumGetObjectId(database));
 }
 
 /*
@@ -184,7 +200,7 @@ bs_roster_hold(Oid database)
 	LWLockRelease(bs_roster_lock);
 	if (slot == NULL)
 		return false;
-	before_shmem_exit(release_held_cb, ObjectIdGetDatum(database));
+	before_shmem_exit(drop_hold_cb, ObjectIdGetDatum(database));
 	return true;
 }
 
@@ -209,18 +225,8 @@ bs_roster_clear(Oid database, long timeout_ms)
 void
 bs_roster_release(Oid database)
 {
-	RosterSlot *slot;
-
-	cancel_before_shmem_exit(release_held_cb, ObjectIdGetDatum(database));
-	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
-	slot = bs_slot_find(database);
-	if (slot != NULL)
-	{
-		slot->holds--;
-		bs_slot_free_if_idle(slot);
-	}
-	bs_slot_wake_launcher();
-	LWLockRelease(bs_roster_lock);
+	cancel_before_shmem_exit(drop_hold_cb, ObjectIdGetDatum(database));
+	drop_hold(database);
 }
 
 /*

@@ -26,9 +26,10 @@ extern void bs_roster_attach(LWLock *lock);
 
 /* Any backend's. */
 extern void bs_roster_wake_at_commit(TimestampTz due);
+extern void bs_roster_wake_for_prepared(void);
 extern void bs_roster_check_at_commit(void);
 extern void bs_roster_survey_at_commit(void);
-extern bool bs_roster_hand_over(const BsFlatAttempt *attempt);
+extern bool bs_roster_hand_over(const BsFlatAttempt *attempt, int *patience);
 extern bool bs_roster_hold(Oid database);
 extern void bs_roster_clear(Oid database, long timeout_ms);
 extern void bs_roster_forget(Oid database);
@@ -43,6 +44,7 @@ extern bool bs_roster_take_wake(void);
 extern void bs_roster_show(const char *state, int in_flight,
 						   TimestampTz next_due);
 extern void bs_roster_show_error(const char *error);
+extern void bs_roster_close(void);
 extern Size bs_roster_unsaved(char **copy);
 extern void bs_roster_saved(Size size);
 

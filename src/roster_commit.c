@@ -4,8 +4,8 @@
  *		when it has committed.
  *
  * One callback a backend, registered when it is first needed; a transaction
- * that wakes nobody costs nothing.  A prepared transaction's wishes are lost:
- * COMMIT PREPARED has its own (hooks.c).
+ * that wakes nobody costs nothing.  A prepared transaction's wishes are not
+ * kept: COMMIT PREPARED has its own (hooks.c).
  */
 #include "postgres.h"
 
@@ -76,6 +76,17 @@ forget_wishes(void)
 }
 
 /*
+ * Notes that a prepared transaction has made or dropped the extension.
+ */
+static void
+note_prepared(void)
+{
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	bs_roster->prepared_check = true;
+	LWLockRelease(bs_roster_lock);
+}
+
+/*
  * Passes this transaction's wishes on when it has committed.  What a
  * subtransaction wished before it was rolled back wakes for nothing, which
  * does no harm.
@@ -96,7 +107,13 @@ at_commit_cb(XactEvent event, void *arg)
 		if (now.survey)
 			ask_for_survey();
 	}
-	else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+	else if (event == XACT_EVENT_PREPARE)
+	{
+		if (at_commit.check)
+			note_prepared();
+		forget_wishes();
+	}
+	else if (event == XACT_EVENT_ABORT)
 		forget_wishes();
 }
 
@@ -121,6 +138,26 @@ bs_roster_wake_at_commit(TimestampTz due)
 		return;
 	register_at_commit();
 	at_commit.wake_due = Min(at_commit.wake_due, due);
+}
+
+/*
+ * The same for what COMMIT PREPARED commits, of which nothing is known but
+ * whether any prepared transaction has made or dropped the extension.
+ */
+void
+bs_roster_wake_for_prepared(void)
+{
+	bool		check;
+
+	if (bs_roster == NULL)
+		return;
+	LWLockAcquire(bs_roster_lock, LW_SHARED);
+	check = bs_roster->prepared_check;
+	LWLockRelease(bs_roster_lock);
+	if (check)
+		bs_roster_check_at_commit();
+	else
+		bs_roster_wake_at_commit(DT_NOBEGIN);
 }
 
 /*

@@ -7,9 +7,6 @@
 #include "miscadmin.h"
 #include "roster_slot.h"
 
-/* How long a backend waits for room among the unsaved attempts, in ms. */
-#define RING_PATIENCE	2000
-
 static void
 ring_put(RosterSlot *slot, const char *from, Size size)
 {
@@ -23,17 +20,21 @@ ring_put(RosterSlot *slot, const char *from, Size size)
 
 /*
  * Hands an attempt that this transaction's rollback has lost to the worker.
- * Waits a moment if it has to make room first.  Returns false if there is
- * none, or it does not get on.  Does not throw: this happens in an abort.
+ * Waits, for *patience milliseconds in all, if it has to make room first.
+ * Returns false if there is none, or it does not get on.  Does not throw: this
+ * happens in an abort.
+ *
+ * While the worker starts anew, its successor finds the attempt; but if this
+ * backend ends as well, that may be PostgreSQL's shutting down.
  */
 bool
-bs_roster_hand_over(const BsFlatAttempt *attempt)
+bs_roster_hand_over(const BsFlatAttempt *attempt, int *patience)
 {
 	Size		size = bs_attempt_size(attempt);
 
 	if (bs_roster == NULL)
 		return false;
-	for (int i = 0; i < RING_PATIENCE; i++)
+	for (;;)
 	{
 		RosterSlot *slot;
 		bool		running;
@@ -41,18 +42,17 @@ bs_roster_hand_over(const BsFlatAttempt *attempt)
 
 		LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
 		slot = bs_slot_find(MyDatabaseId);
-		running = slot != NULL && slot->stage == RUNNING;
+		running = slot != NULL && slot->stage == RUNNING && !slot->closing;
 		fits = slot != NULL && slot->wanted &&
+			(running || !ProcDiePending) &&
 			slot->ring_in - slot->ring_out + size <= BS_RING_SIZE;
 		if (fits)
 			ring_put(slot, (const char *) attempt, size);
 		if (running)
 			bs_slot_wake(slot);
 		LWLockRelease(bs_roster_lock);
-		if (fits || !running)
+		if (fits || !running || (*patience)-- <= 0)
 			return fits;
 		pg_usleep(1000);
 	}
-	return false;
 }
-

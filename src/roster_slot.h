@@ -26,6 +26,7 @@ typedef struct RosterSlot
 	WorkerStage stage;
 	int			pid;			/* if running */
 	Latch	   *latch;			/* if running */
+	bool		closing;		/* it takes no more unsaved attempts */
 	bool		wake;			/* the worker is to look at its tables */
 	TimestampTz started_at;
 	TimestampTz start_after;	/* do not start it before */
@@ -44,6 +45,8 @@ typedef struct Roster
 {
 	Latch	   *launcher;		/* NULL = there is none */
 	bool		survey;			/* it is to look at pg_database */
+	bool		prepared_check; /* the extension came or went in a prepared
+								 * transaction, some time */
 	int			nslots;
 	RosterSlot	slot[FLEXIBLE_ARRAY_MEMBER];
 } Roster;

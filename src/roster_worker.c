@@ -43,6 +43,7 @@ bs_roster_sign_on(int number, Oid *database)
 		slot->latch = MyLatch;
 		slot->started_at = GetCurrentTimestamp();
 		slot->wake = false;
+		slot->closing = false;
 		slot->state = "starting";
 		slot->in_flight = 0;
 		slot->next_due = DT_NOEND;
@@ -140,6 +141,9 @@ bs_roster_show(const char *state, int in_flight, TimestampTz next_due)
 	own->state = state;
 	own->in_flight = in_flight;
 	own->next_due = next_due;
+	/* The latch may have been reset by something else that waited. */
+	if (own->wake)
+		SetLatch(own->latch);
 	LWLockRelease(bs_roster_lock);
 }
 
@@ -178,6 +182,17 @@ bs_roster_unsaved(char **copy)
 	memcpy(*copy, own->ring + at, first);
 	memcpy(*copy + first, own->ring, size - first);
 	return size;
+}
+
+/*
+ * Says that this worker takes no more attempts: what is there is the last.
+ */
+void
+bs_roster_close(void)
+{
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	own->closing = true;
+	LWLockRelease(bs_roster_lock);
 }
 
 /*

@@ -52,7 +52,8 @@ bs_stats_attach(LWLock *own_lock)
 
 	lock = own_lock;
 	entries = ShmemInitHash("browser_session counters", MAX_SERVERS,
-							MAX_SERVERS, &control, HASH_ELEM | HASH_BLOBS);
+							MAX_SERVERS, &control,
+							HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
 
 static void

@@ -21,6 +21,8 @@ typedef struct BsSessionKey
 extern HeapTuple bs_tracking_track(const BsSessionKey *key, Oid role,
 								   Datum expires_at, bool never,
 								   Datum metadata);
+extern void bs_tracking_insert(const BsSessionKey *key, Oid role,
+							   Datum expires_at, bool never, Datum metadata);
 extern Datum bs_tracking_extend(const BsSessionKey *key, Oid role,
 								TimestampTz expires_at, bool *never);
 extern bool bs_tracking_expire(const BsSessionKey *key, Oid role);

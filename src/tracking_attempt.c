@@ -31,7 +31,10 @@ static BsStatement save = {
 		FLOAT8ARRAYOID, BOOLARRAYOID}
 };
 
-/* A row that is being ended by somebody else is theirs unless it is over. */
+/*
+ * A row that is being ended by the worker is its own unless it is over.  The
+ * order is for two calls with the same sessions not to wait for each other.
+ */
 static BsStatement settle = {
 	.sql = "UPDATE @.bsession_tracked t SET"
 	" state = r.state,"
@@ -40,18 +43,16 @@ static BsStatement settle = {
 	" attempts = CASE r.state WHEN 'ended' THEN t.attempts ELSE 0 END,"
 	" reason = CASE r.state WHEN 'ended' THEN t.reason ELSE 'call' END,"
 	" claimed_by = NULL"
-	" FROM (SELECT p.ctid AS tid, n.*"
-	"  FROM unnest($1, $2, $3, $4, $5, $6, $7) AS n(provider, session_id,"
-	"   state, outcome, error, next_attempt_at, ended_at)"
-	"  JOIN @.bsession_tracked p USING (provider, session_id)"
-	"  WHERE p.state <> 'ended'"
-	"  AND (n.state = 'ended' OR p.claimed_by IS NULL)"
-	"  ORDER BY n.provider, n.session_id"
-	"  FOR UPDATE OF p) AS r"
-	" WHERE t.ctid = r.tid",
-	.narguments = 7,
+	" FROM (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)"
+	"  AS n(provider, session_id, state, outcome, error, next_attempt_at,"
+	"  ended_at) ORDER BY provider, session_id) AS r"
+	" WHERE t.provider = r.provider AND t.session_id = r.session_id"
+	" AND t.state <> 'ended'"
+	" AND (r.state = 'ended' OR t.claimed_by IS NULL)"
+	" AND @.bsession_may_change(t.tracked_by, $8)",
+	.narguments = 8,
 	.type = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}
+		TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, NAMEOID}
 };
 
 /* How an array of a type that is passed by value or as a float is made. */
@@ -183,20 +184,22 @@ bs_settlement_arguments(Datum *arguments, const BsSettlement *settlements,
 }
 
 /*
- * Has the tracked rows, if there are any, reflect what direct calls did.
- * Returns whether there were.
+ * Has the tracked rows, if there are any, reflect what direct calls of the
+ * current role did.  Returns whether there were.  Rows that are not this
+ * role's to change stay as they are: it may have another credential.
  */
 bool
 bs_tracking_settle(const BsSettlement *settlements, int n)
 {
 	BsScope		scope;
-	Datum		arguments[7];
+	Datum		arguments[8];
 	bool		any;
 
 	if (n == 0)
 		return false;
 	bs_statement_begin(&scope);
 	bs_settlement_arguments(arguments, settlements, n);
+	arguments[7] = bs_role_name(scope.role);
 	any = bs_statement_run(&scope, &settle, arguments, NULL) > 0;
 	bs_statement_end(&scope);
 	return any;

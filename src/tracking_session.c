@@ -38,6 +38,14 @@ static BsStatement track = {
 	.type = {TEXTOID, TEXTOID, NAMEOID, TIMESTAMPTZOID, JSONBOID}
 };
 
+static BsStatement insert = {
+	.sql = "INSERT INTO @.bsession_tracked (provider, session_id,"
+	" tracked_by, expires_at, next_attempt_at, metadata)"
+	" VALUES ($1, $2, $3, $4, $4, $5)",
+	.narguments = 5,
+	.type = {TEXTOID, TEXTOID, NAMEOID, TIMESTAMPTZOID, JSONBOID}
+};
+
 static BsStatement extend = {
 	.sql = "UPDATE @.bsession_tracked t SET"
 	" expires_at = greatest(t.expires_at, $4),"
@@ -117,9 +125,7 @@ set_key(Datum *arguments, const BsSessionKey *key, Oid role)
 {
 	arguments[0] = CStringGetTextDatum(key->provider);
 	arguments[1] = CStringGetTextDatum(key->id);
-	arguments[2] = DirectFunctionCall1(namein,
-									   CStringGetDatum(GetUserNameFromId
-													   (role, false)));
+	arguments[2] = bs_role_name(role);
 }
 
 static Standing
@@ -215,6 +221,28 @@ bs_tracking_track(const BsSessionKey *key, Oid role, Datum expires_at,
 	if (!never)
 		bs_roster_wake_at_commit(DatumGetTimestampTz(expires_at));
 	return row;
+}
+
+/*
+ * Tracks a session that is not tracked yet; raises the table's own error if
+ * it is.
+ */
+void
+bs_tracking_insert(const BsSessionKey *key, Oid role, Datum expires_at,
+				   bool never, Datum metadata)
+{
+	Datum		arguments[5];
+	bool		nulls[5] = {false, false, false, never, false};
+	BsScope		scope;
+
+	bs_statement_begin(&scope);
+	set_key(arguments, key, role);
+	arguments[3] = expires_at;
+	arguments[4] = metadata;
+	(void) bs_statement_run(&scope, &insert, arguments, nulls);
+	bs_statement_end(&scope);
+	if (!never)
+		bs_roster_wake_at_commit(DatumGetTimestampTz(expires_at));
 }
 
 /*

@@ -25,6 +25,9 @@
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
+/* What statements are parsed with. */
+#define SEARCH_PATH		"pg_catalog, pg_temp"
+
 /* The only trigger that bsession_tracked is to have. */
 #define OWN_TRIGGER		"bsession_check_tracked"
 
@@ -86,6 +89,7 @@ bs_statement_begin(BsScope *scope)
 	refuse_triggers(extension.tracked, 1);
 	refuse_triggers(extension.audit, 0);
 	scope->tracked = extension.tracked;
+	scope->schema = get_namespace_name(extension.schema);
 	scope->context = CurrentMemoryContext;
 	GetUserIdAndSecContext(&scope->role, &scope->security);
 	SPI_connect();
@@ -115,17 +119,15 @@ set_for_now(const char *setting, const char *value)
  * Returns the text of a statement with the schema in the place of each @.
  */
 static char *
-name_schema(const char *sql, Oid tracked)
+name_schema(const char *sql, const char *schema)
 {
-	const char *schema =
-		quote_identifier(get_namespace_name(get_rel_namespace(tracked)));
 	StringInfoData text;
 
 	initStringInfo(&text);
 	for (; *sql != '\0'; sql++)
 	{
 		if (*sql == '@')
-			appendStringInfoString(&text, schema);
+			appendStringInfoString(&text, quote_identifier(schema));
 		else
 			appendStringInfoChar(&text, *sql);
 	}
@@ -143,9 +145,9 @@ prepare(BsScope *scope, BsStatement *statement)
 	if (statement->plan != NULL)
 		SPI_freeplan(statement->plan);
 	statement->plan = NULL;
-	set_for_now("search_path", "pg_catalog, pg_temp");
+	set_for_now("search_path", SEARCH_PATH);
 	statement->plan = SPI_prepare_cursor(name_schema(statement->sql,
-													 scope->tracked),
+													 scope->schema),
 										 statement->narguments,
 										 statement->type,
 										 CURSOR_OPT_GENERIC_PLAN);
@@ -154,6 +156,7 @@ prepare(BsScope *scope, BsStatement *statement)
 			 SPI_result_code_string(SPI_result));
 	SPI_keepplan(statement->plan);
 	statement->made_for = scope->tracked;
+	namestrcpy(&statement->schema, scope->schema);
 	AtEOXact_GUC(true, level);
 }
 
@@ -169,12 +172,15 @@ bs_statement_run(BsScope *scope, BsStatement *statement, Datum *arguments,
 	int			level;
 	int volatile status = 0;
 
-	if (statement->plan == NULL || statement->made_for != scope->tracked)
+	if (statement->plan == NULL || statement->made_for != scope->tracked ||
+		strcmp(NameStr(statement->schema), scope->schema) != 0)
 		prepare(scope, statement);
 	for (int i = 0; i < statement->narguments; i++)
 		null_marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
 
 	level = NewGUCNestLevel();
+	/* A kept plan is made anew if it is run with another path. */
+	set_for_now("search_path", SEARCH_PATH);
 	set_for_now("enable_seqscan", "off");
 	set_for_now("enable_hashjoin", "off");
 	set_for_now("enable_mergejoin", "off");
@@ -243,4 +249,22 @@ bs_text_array(const char *const *texts, int n)
 	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &bounds,
 											  TEXTOID, -1, false,
 											  TYPALIGN_INT));
+}
+
+/*
+ * Returns a name as an argument.
+ */
+Datum
+bs_name(const char *name)
+{
+	return DirectFunctionCall1(namein, CStringGetDatum(name));
+}
+
+/*
+ * Returns the name of a role as an argument.
+ */
+Datum
+bs_role_name(Oid role)
+{
+	return bs_name(GetUserNameFromId(role, false));
 }

@@ -17,14 +17,16 @@ typedef struct BsStatement
 	int			narguments;
 	Oid			type[BS_MAX_ARGUMENTS];
 
-	/* tracking.c's own */
+	/* tracking_statement.c's own */
 	SPIPlanPtr	plan;
-	Oid			made_for;		/* bsession_tracked's oid */
+	Oid			made_for;		/* bsession_tracked's oid, */
+	NameData	schema;			/* and the schema's name then */
 } BsStatement;
 
 typedef struct BsScope
 {
 	Oid			tracked;		/* bsession_tracked's oid */
+	const char *schema;			/* the extension's schema */
 	Oid			role;			/* the caller's */
 	int			security;		/* likewise */
 	MemoryContext context;		/* likewise */
@@ -36,6 +38,8 @@ extern uint64 bs_statement_run(BsScope *scope, BsStatement *statement,
 							   Datum *arguments, const bool *nulls);
 extern Datum bs_statement_get(uint64 row, int column, bool *null);
 extern char *bs_statement_text(BsScope *scope, uint64 row, int column);
+extern Datum bs_name(const char *name);
+extern Datum bs_role_name(Oid role);
 extern Datum bs_int_array(const int *numbers, int n);
 extern Datum bs_text_array(const char *const *texts, int n);
 

@@ -48,7 +48,7 @@ static BsStatement claim = {
 	" WHERE provider = $1 AND tracked_by = $2 AND next_attempt_at <= $3"
 	" AND (SELECT count(*) > 0 AND bool_and(system_identifier = $7"
 	"  AND database = $8) FROM @.bsession_home)"
-	" ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)"
+	" ORDER BY next_attempt_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)"
 	" UPDATE @.bsession_tracked t SET state = 'ending',"
 	" attempts = t.attempts + 1, claimed_by = $5, next_attempt_at = $6"
 	" FROM due WHERE t.ctid = due.tid"
@@ -70,7 +70,7 @@ static BsStatement record = {
 	"  JOIN @.bsession_tracked t USING (provider, session_id)"
 	"  WHERE t.claimed_by = $9 AND t.attempts = n.attempt"
 	"  AND t.state = 'ending'"
-	"  ORDER BY provider, session_id FOR UPDATE OF t SKIP LOCKED),"
+	"  ORDER BY provider, session_id FOR NO KEY UPDATE OF t SKIP LOCKED),"
 	" done AS ("
 	" UPDATE @.bsession_tracked t SET state = mine.state,"
 	"  outcome = coalesce(mine.outcome, t.outcome),"
@@ -99,7 +99,7 @@ static BsStatement void_claims = {
 	" WHERE next_attempt_at > $1 AND claimed_by IS NOT NULL"
 	" AND claimed_by NOT IN (SELECT pid FROM pg_stat_get_activity(NULL)"
 	"  WHERE pid <> $2)"
-	" FOR UPDATE SKIP LOCKED))",
+	" FOR NO KEY UPDATE SKIP LOCKED))",
 	.narguments = 2,
 	.type = {TIMESTAMPTZOID, INT4OID}
 };
@@ -120,12 +120,6 @@ static BsStatement forget_sessions = {
 	.narguments = 2,
 	.type = {TIMESTAMPTZOID, INT4OID}
 };
-
-static Datum
-name_datum(const char *name)
-{
-	return DirectFunctionCall1(namein, CStringGetDatum(name));
-}
 
 /*
  * Returns what is to be done for each role at each server, and their number,
@@ -193,7 +187,7 @@ bs_tracking_claim(const BsLaneDue *lane, TimestampTz now, int most,
 
 	bs_statement_begin(&scope);
 	arguments[0] = CStringGetTextDatum(lane->provider);
-	arguments[1] = name_datum(lane->role);
+	arguments[1] = bs_name(lane->role);
 	arguments[2] = TimestampTzGetDatum(now);
 	arguments[3] = Int32GetDatum(most);
 	arguments[4] = Int32GetDatum(MyProcPid);

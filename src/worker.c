@@ -43,6 +43,7 @@ static volatile sig_atomic_t connected = false;
 static volatile sig_atomic_t stepping = false;	/* a step is being made */
 
 static uint32 wait_event;
+static char database_name[NAMEDATALEN]; /* when the worker started */
 
 /*
  * Asks the worker to go.  A step that waits for something is broken off.
@@ -55,6 +56,21 @@ handle_stop(SIGNAL_ARGS)
 	if (!connected)
 		die(postgres_signal_arg);
 	stop_requested = true;
+	if (stepping)
+		InterruptPending = QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/*
+ * Breaks off a step that waits for something; lock_timeout comes this way.
+ */
+static void
+handle_cancel(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	(void) postgres_signal_arg;
 	if (stepping)
 		InterruptPending = QueryCancelPending = true;
 	SetLatch(MyLatch);
@@ -104,9 +120,12 @@ look_for_extension(void)
 	StartTransactionCommand();
 	found = bs_extension_find(&extension);
 	if (found)
+	{
+		strlcpy(database_name, get_database_name(MyDatabaseId), NAMEDATALEN);
 		ereport(LOG,
 				(errmsg("browser_session worker for database \"%s\" started",
-						get_database_name(MyDatabaseId))));
+						database_name)));
+	}
 	CommitTransactionCommand();
 	pgstat_report_stat(true);
 	return found;
@@ -123,7 +142,7 @@ start(int slot)
 
 	pqsignal(SIGTERM, handle_stop);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, handle_cancel);
 	BackgroundWorkerUnblockSignals();
 	if (!bs_roster_sign_on(slot, &database))
 		proc_exit(0);
@@ -308,8 +327,8 @@ browser_session_worker_main(Datum slot)
 	else
 		bs_step_stop();
 	ereport(LOG,
-			(errmsg("browser_session worker for database %u stopped",
-					MyDatabaseId)));
+			(errmsg("browser_session worker for database \"%s\" stopped",
+					database_name)));
 	bs_roster_sign_off(!not_needed);
 	proc_exit(0);
 }

@@ -83,7 +83,7 @@ drop_account(WorkerJob *job)
 {
 	if (job->account == NULL)
 		return;
-	bs_lanes_take_back(job->lane);
+	bs_lanes_take_back(job->lane, job->begun);
 	bs_account_release(job->account);
 	job->account = NULL;
 }
@@ -110,6 +110,7 @@ bs_job_begin(WorkerJob *job)
 		return;
 	}
 	job->begun = true;
+	bs_lanes_note_begun(job->lane);
 	bs_exchange_begin(job->account, &id, plan, job);
 	bs_session_id_wipe(&id);
 }
@@ -125,7 +126,7 @@ bs_job_finish(BsExchange *exchange)
 	const BsResult *result = bs_exchange_result(exchange);
 	MemoryContext old = MemoryContextSwitchTo(job->context);
 	BsMandate	mandate;
-	BsAttempt  *attempt = &job->attempt[job->nattempts++];
+	BsAttempt  *attempt = &job->attempt[job->nattempts];
 	TimestampTz next;
 
 	set_mandate(job, &mandate);
@@ -134,6 +135,7 @@ bs_job_finish(BsExchange *exchange)
 				   attempt->elapsed);
 	bs_settlement_of_claim(&job->claim, result, &job->settlement);
 	MemoryContextSwitchTo(old);
+	job->nattempts++;
 	next = job->settlement.next_attempt_at;
 	bs_lanes_note_result(job->lane, result,
 						 next == 0 ? 0 : next - GetCurrentTimestamp());
@@ -157,15 +159,18 @@ bs_job_fail(WorkerJob *job, const char *error)
 
 /*
  * Settles a job whose exchange has been broken off: it is due at once, and
- * what became of this attempt is not known.
+ * what became of this attempt is not known, if it was sent.
  */
 void
 bs_job_give_back(WorkerJob *job, const char *error)
 {
 	drop_account(job);
-	add_unknown(job, 0, error);
 	bs_settlement_of_failure(&job->claim, error, &job->settlement);
-	job->settlement.outcome = bs_outcome_name(BS_UNKNOWN);
+	if (job->sent)
+	{
+		add_unknown(job, 0, error);
+		job->settlement.outcome = bs_outcome_name(BS_UNKNOWN);
+	}
 	if (job->settlement.next_attempt_at != 0)
 		job->settlement.next_attempt_at = GetCurrentTimestamp();
 }

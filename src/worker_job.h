@@ -16,7 +16,8 @@ typedef struct WorkerJob
 	BsClaim		claim;
 	WorkerLane *lane;
 	BsAccount  *account;		/* pinned; NULL = nothing can be sent */
-	bool		begun;			/* its exchange is or was under way */
+	bool		begun;			/* its exchange has */
+	bool		sent;			/* and was broken off after a request */
 	int			nattempts;		/* to be written into the audit */
 	BsAttempt  *attempt;
 	BsSettlement settlement;

@@ -79,16 +79,19 @@ bs_lanes_get(const char *server, const char *role)
 }
 
 /*
- * Returns how many sessions may be sent now under max_rate; or 0, and sets
- * *next.
+ * Returns how many sessions may be claimed now under max_rate, so that each
+ * has its turn before its lease lapses; or 0, and sets *next.  "queued" have
+ * been claimed already and wait for theirs.
  */
 static int
-rate_allowance(const BsAccount *account, int most, int64 now, int64 *next)
+rate_allowance(const BsAccount *account, int queued, int most, int64 now,
+			   int64 *next)
 {
 	int64		first = Max(account->pace->next_send, now);
 
 	if (account->send_interval == 0)
 		return most;
+	first += queued * account->send_interval;
 	if (first > now + RATE_HORIZON)
 	{
 		*next = first - RATE_HORIZON;
@@ -109,7 +112,7 @@ bs_lanes_allowance(WorkerLane *lane, const BsAccount *account,
 {
 	WorkerServer *server = lane->server;
 	int			limit = account->max_in_flight;
-	int			room = bs_http_capacity() - in_flight;
+	int			others = in_flight - server->in_flight;
 
 	*next = bs_lanes_next(lane, now);
 	if (*next > now)
@@ -117,14 +120,15 @@ bs_lanes_allowance(WorkerLane *lane, const BsAccount *account,
 	*next = BS_NEVER;
 	if (account->has_name && !server->known)
 		limit = Min(limit, FIRST_LOOKUPS);
+	/* No server has more than half of what the others leave: more may come. */
+	limit = Min(limit, (bs_http_capacity() - others + 1) / 2);
 	limit -= server->in_flight;
-	/* Nobody takes more than half of what is left: others may come. */
-	limit = Min(limit, (room + 1) / 2);
 	if (limit <= 0)
 		return 0;
 	limit = bs_breaker_allows(&server->breaker, limit, now);
 	limit = bs_breaker_allows(&lane->breaker, limit, now);
-	return rate_allowance(account, limit, now, next);
+	return rate_allowance(account, account->pace->queued + server->claimed,
+						  limit, now, next);
 }
 
 /*
@@ -142,22 +146,35 @@ bs_lanes_next(const WorkerLane *lane, int64 now)
 }
 
 /*
- * Notes that a session is being ended.
+ * Notes that a session is going to be ended.
  */
 void
 bs_lanes_note_sent(WorkerLane *lane)
 {
 	lane->server->in_flight++;
+	lane->server->claimed++;
 	bs_breaker_note_sent(&lane->breaker);
 	bs_breaker_note_sent(&lane->server->breaker);
 }
 
 /*
- * Notes that, after all, it is not.
+ * Notes that its exchange begins.
  */
 void
-bs_lanes_take_back(WorkerLane *lane)
+bs_lanes_note_begun(WorkerLane *lane)
 {
+	lane->server->claimed--;
+}
+
+/*
+ * Notes that, after all, it is not being ended; "begun" says whether its
+ * exchange has.
+ */
+void
+bs_lanes_take_back(WorkerLane *lane, bool begun)
+{
+	if (!begun)
+		lane->server->claimed--;
 	lane->server->in_flight--;
 	lane->breaker.probing = false;
 	lane->server->breaker.probing = false;

@@ -15,6 +15,7 @@ typedef struct WorkerServer
 {
 	NameData	name;			/* must be first */
 	int			in_flight;
+	int			claimed;		/* of these, not yet begun */
 	bool		known;			/* it has answered before */
 	int64		not_before;		/* it asked for a pause until then */
 	BsBreaker	breaker;		/* no connection, no answer, 5xx */
@@ -34,6 +35,7 @@ typedef struct WorkerLane
 	int64		blocked_until;	/* no use in claiming before */
 	int			misses;			/* claims in a row that found it locked */
 	bool		full;			/* no more before an exchange is over */
+	uint64		served;			/* number of the last claim here */
 	BsBreaker	breaker;		/* the credential is not accepted */
 } WorkerLane;
 
@@ -43,7 +45,8 @@ extern int	bs_lanes_allowance(WorkerLane *lane, const BsAccount *account,
 							   int in_flight, int64 now, int64 *next);
 extern int64 bs_lanes_next(const WorkerLane *lane, int64 now);
 extern void bs_lanes_note_sent(WorkerLane *lane);
-extern void bs_lanes_take_back(WorkerLane *lane);
+extern void bs_lanes_note_begun(WorkerLane *lane);
+extern void bs_lanes_take_back(WorkerLane *lane, bool begun);
 extern void bs_lanes_note_result(WorkerLane *lane, const BsResult *result,
 								 int64 pause);
 

@@ -36,6 +36,9 @@
 /* Sessions that one step claims in a lane at most. */
 #define CLAIM_BATCH		1000
 
+/* The same of sessions of which nothing can be sent: they are no hurry. */
+#define HOPELESS_BATCH	100
+
 /* Rows that one step deletes of each table at most. */
 #define FORGET_BATCH	1000
 
@@ -286,7 +289,7 @@ claim_lane(BsLaneDue *due, WorkerLane *lane)
 	int64		clock = bs_clock_now();
 	char	   *why = NULL;
 	BsAccount  *account;
-	int			most = CLAIM_BATCH;
+	int			most = HOPELESS_BATCH;
 	int			n = 0;
 	int64		next = 0;
 
@@ -295,8 +298,8 @@ claim_lane(BsLaneDue *due, WorkerLane *lane)
 		return false;
 	account = bs_account_try(due->provider, due->role, &why);
 	if (account != NULL)
-		most = Min(most, bs_lanes_allowance(lane, account, in_flight, clock,
-											&next));
+		most = Min(CLAIM_BATCH, bs_lanes_allowance(lane, account, in_flight,
+												   clock, &next));
 	if (most > 0)
 	{
 		BsClaim    *claims = bs_tracking_claim(due, claimed_at, most,
@@ -317,19 +320,42 @@ claim_lane(BsLaneDue *due, WorkerLane *lane)
 }
 
 /*
+ * Orders lanes, given by their places in the plan: first those whose last
+ * claim is longest ago.
+ */
+static int
+compare_turn(const void *a, const void *b)
+{
+	uint64		x = plan.lane[*(const int *) a]->served;
+	uint64		y = plan.lane[*(const int *) b]->served;
+
+	return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/*
  * Claims what is due.  Returns whether it tried to, so that what the lanes
  * were said to have may not be true any more.
  */
 static bool
 claim_due(void)
 {
+	static uint64 claims = 0;
+	int		   *turn = palloc(sizeof(int) * (plan.n + 1));
+	int			n = 0;
 	bool		tried = false;
 
 	claimed_at = GetCurrentTimestamp();
 	for (int i = 0; i < plan.n; i++)
-		if (plan.due[i].due <= claimed_at &&
-			claim_lane(&plan.due[i], plan.lane[i]))
+		if (plan.due[i].due <= claimed_at)
+			turn[n++] = i;
+	/* Or the first lane of a server could take all the room there ever is. */
+	qsort(turn, n, sizeof(int), compare_turn);
+	for (int i = 0; i < n; i++)
+		if (claim_lane(&plan.due[turn[i]], plan.lane[turn[i]]))
+		{
+			plan.lane[turn[i]]->served = ++claims;
 			tried = true;
+		}
 	return tried;
 }
 
@@ -615,12 +641,21 @@ bs_step_fail(WorkerOutlook *outlook)
 	outlook->look = true;
 }
 
+static void
+note_sent(const BsExchange *exchange)
+{
+	WorkerJob  *job = bs_exchange_tag(exchange);
+
+	job->sent = true;
+}
+
 /*
  * Breaks off every exchange: the next step records them as unknown.
  */
 void
 bs_step_break_off(const char *error)
 {
+	bs_exchange_visit(note_sent);
 	bs_exchange_abort();
 	while (!dlist_is_empty(&under_way))
 	{
@@ -645,6 +680,7 @@ bs_step_stop(void)
 	int			recorded = 0;
 	Size		saved = 0;
 
+	bs_roster_close();
 	bs_step_break_off("the background worker was stopped before the provider "
 					  "answered");
 	if (!begin_transaction(&verdict))

@@ -26,7 +26,10 @@ use Test::More;
 
 my $path = $ARGV[0] // "$FindBin::RealBin/../../README.md";
 my @blocks = BrowserSession::Document::blocks($path);
-my @sql = grep { $_->{language} eq 'sql' } @blocks;
+
+# Those with pg_cron are run by 019_cron.pl, on a server that has it.
+my @sql =
+  grep { $_->{language} eq 'sql' && $_->{text} !~ /\bcron\./ } @blocks;
 my $text = join "\n", map { $_->{text} } @sql;
 
 cmp_ok(scalar @sql, '>', 0, 'there are sql blocks');
