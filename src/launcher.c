@@ -53,6 +53,25 @@ static BackgroundWorkerHandle **awaited;
 static bool crowded = false;	/* some database could get no worker */
 
 /*
+ * Fills in what launcher and workers have in common: a function of this
+ * library, run when there is no recovery (any more).
+ */
+static void
+describe_process(BackgroundWorker *process, const char *function,
+				 const char *type)
+{
+	memset(process, 0, sizeof(*process));
+	process->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	process->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	strlcpy(process->bgw_library_name, "browser_session",
+			sizeof(process->bgw_library_name));
+	strlcpy(process->bgw_function_name, function,
+			sizeof(process->bgw_function_name));
+	strlcpy(process->bgw_type, type, BGW_MAXLEN);
+}
+
+/*
  * Has PostgreSQL start the launcher.  Called from _PG_init() when the library
  * is preloaded.
  */
@@ -61,17 +80,10 @@ bs_launcher_register(void)
 {
 	BackgroundWorker launcher;
 
-	memset(&launcher, 0, sizeof(launcher));
-	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	describe_process(&launcher, "browser_session_launcher_main",
+					 "browser_session launcher");
 	launcher.bgw_restart_time = RESTART_PAUSE;
-	strlcpy(launcher.bgw_library_name, "browser_session",
-			sizeof(launcher.bgw_library_name));
-	strlcpy(launcher.bgw_function_name, "browser_session_launcher_main",
-			sizeof(launcher.bgw_function_name));
-	strlcpy(launcher.bgw_name, "browser_session launcher", BGW_MAXLEN);
-	strlcpy(launcher.bgw_type, "browser_session launcher", BGW_MAXLEN);
+	strlcpy(launcher.bgw_name, launcher.bgw_type, BGW_MAXLEN);
 	RegisterBackgroundWorker(&launcher);
 }
 
@@ -161,18 +173,10 @@ start_worker(const BsVacancy *vacancy)
 	static bool warned = false;
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	describe_process(&worker, BS_WORKER_MAIN, "browser_session worker");
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "browser_session",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, BS_WORKER_MAIN,
-			sizeof(worker.bgw_function_name));
 	snprintf(worker.bgw_name, BGW_MAXLEN,
 			 "browser_session worker for database %u", vacancy->database);
-	strlcpy(worker.bgw_type, "browser_session worker", BGW_MAXLEN);
 	worker.bgw_main_arg = Int32GetDatum(vacancy->slot);
 	worker.bgw_notify_pid = MyProcPid;
 

@@ -297,27 +297,47 @@ bs_tracking_extend(const BsSessionKey *key, Oid role, TimestampTz expires_at,
 }
 
 /*
+ * Makes a session due with a statement.  Returns whether it now is; it counts
+ * as done if its standing is "already".
+ */
+static bool
+make_due(BsStatement *statement, const BsSessionKey *key, Oid role,
+		 Standing already)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		arguments[3];
+	BsScope		scope;
+	bool		due;
+
+	bs_statement_begin(&scope);
+	due = run_at(&scope, statement, key, role, now) > 0;
+	if (!due && already != NOT_THERE)
+	{
+		set_key(arguments, key, role);
+		due = find_standing(&scope, arguments) == already;
+	}
+	bs_statement_end(&scope);
+	if (due)
+		bs_roster_wake_at_commit(now);
+	return due;
+}
+
+/*
  * Asks for the end of a session at commit.  Returns whether it will be ended.
  */
 bool
 bs_tracking_expire(const BsSessionKey *key, Oid role)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	BsScope		scope;
-	bool		found;
-	Datum		arguments[3];
+	return make_due(&expire, key, role, ENDING);
+}
 
-	bs_statement_begin(&scope);
-	found = run_at(&scope, &expire, key, role, now) > 0;
-	if (!found)
-	{
-		set_key(arguments, key, role);
-		found = find_standing(&scope, arguments) == ENDING;
-	}
-	bs_statement_end(&scope);
-	if (found)
-		bs_roster_wake_at_commit(now);
-	return found;
+/*
+ * Has a session that failed tried again.  Returns whether there is one.
+ */
+bool
+bs_tracking_retry(const BsSessionKey *key, Oid role)
+{
+	return make_due(&retry, key, role, NOT_THERE);
 }
 
 /*
@@ -334,24 +354,6 @@ bs_tracking_untrack(const BsSessionKey *key, Oid role)
 	set_key(arguments, key, role);
 	found = bs_statement_run(&scope, &untrack, arguments, NULL) > 0;
 	bs_statement_end(&scope);
-	return found;
-}
-
-/*
- * Has a session that failed tried again.  Returns whether there is one.
- */
-bool
-bs_tracking_retry(const BsSessionKey *key, Oid role)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	BsScope		scope;
-	bool		found;
-
-	bs_statement_begin(&scope);
-	found = run_at(&scope, &retry, key, role, now) > 0;
-	bs_statement_end(&scope);
-	if (found)
-		bs_roster_wake_at_commit(now);
 	return found;
 }
 

@@ -185,21 +185,43 @@ ROLLBACK;
 -- COPY out shows a role its own
 INSERT INTO bsession_tracked (provider, session_id, expires_at) VALUES ('stagehand', 'copy-1', '2100-01-01 00:00-08');
 COPY bsession_tracked (provider, session_id, expires_at, metadata) TO stdout;
--- Fails: PostgreSQL has no COPY FROM where row security applies
+-- Fails: PostgreSQL has no COPY FROM where row security applies, and here the
+-- library is not preloaded
 RESET ROLE;
 GRANT pg_read_server_files TO regress_bs_app;
 SET ROLE regress_bs_app;
 COPY bsession_tracked (provider, session_id, expires_at, metadata) FROM '/dev/null';
 \echo :SQLSTATE
--- … so it copies elsewhere, and inserts
-CREATE TEMP TABLE incoming (LIKE bsession_tracked INCLUDING DEFAULTS);
-COPY incoming (provider, session_id, expires_at) FROM stdin;
+-- … so it copies into the view, which is checked in the same way
+COPY bsession_copy (provider, session_id, expires_at) FROM stdin;
 stagehand	copy-2	2100-01-01 00:00-08
 stagehand	copy-3	\N
 \.
-INSERT INTO bsession_tracked (provider, session_id, expires_at) SELECT provider, session_id, expires_at FROM incoming;
+COPY bsession_copy FROM stdin;
+stagehand	copy-8	2100-01-01 00:00-08	{"n": 8}
+\.
 SELECT * FROM shown;
-DROP TABLE incoming;
+-- Fails: as INSERT does
+COPY bsession_copy (provider, session_id) FROM stdin;
+forbidden	copy-9
+\.
+COPY bsession_copy (provider, session_id) FROM stdin;
+stagehand	copy/9
+\.
+COPY bsession_copy (provider, session_id, metadata) FROM stdin;
+stagehand	copy-9	\N
+\.
+\set VERBOSITY sqlstate
+COPY bsession_copy (provider, session_id) FROM stdin;
+stagehand	copy-2
+\.
+COPY bsession_copy (provider, session_id, metadata) FROM stdin;
+stagehand	copy-9	[]
+\.
+\set VERBOSITY default
+-- Fails: it shows nothing, and is for nothing else
+SELECT * FROM bsession_copy;
+UPDATE bsession_copy SET expires_at = NULL;
 RESET ROLE;
 -- A role that row security does not apply to can COPY in, and is checked
 CREATE ROLE regress_bs_loader BYPASSRLS;

@@ -89,6 +89,14 @@ sub untouched
 INSERT INTO bsession_tracked (provider, session_id, expires_at)
 VALUES ('s', 'insert', $soon);
 SQL
+		[ 'copy_app', 'COPY by a role that row security applies to', <<'SQL' ],
+CREATE ROLE app;
+GRANT USAGE ON FOREIGN SERVER s TO app;
+SET ROLE app;
+COPY bsession_tracked (provider, session_id, expires_at) FROM STDIN;
+s	copy_app	2001-01-01 00:00:00+00
+\.
+SQL
 		[ 'copy', 'COPY', <<'SQL' ],
 COPY bsession_tracked (provider, session_id, expires_at, metadata) FROM STDIN;
 s	copy	2001-01-01 00:00:00+00	{"job": 1}
