@@ -282,8 +282,8 @@ bsession_end_on_delete(PG_FUNCTION_ARGS)
 		trigger->tg_trigger->tgnargs != 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("bsession_end_on_delete() must be called as a trigger "
-						"with two arguments"),
+				 errmsg("bsession_end_on_delete() must be called as an AFTER "
+						"DELETE trigger for each row, with two arguments"),
 				 errhint("CREATE TRIGGER ... AFTER DELETE ON ... FOR EACH ROW "
 						 "EXECUTE FUNCTION "
 						 "bsession_end_on_delete('provider_column', "

@@ -297,7 +297,9 @@ claim_lane(BsLaneDue *due, WorkerLane *lane)
 	if (bs_lanes_next(lane, clock) > clock)
 		return false;
 	account = bs_account_try(due->provider, due->role, &why);
-	if (account != NULL)
+	if (account == NULL)
+		bs_roster_show_error(why);
+	else
 		most = Min(CLAIM_BATCH, bs_lanes_allowance(lane, account, in_flight,
 												   clock, &next));
 	if (most > 0)
