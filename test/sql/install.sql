@@ -4,7 +4,8 @@
 CREATE SCHEMA elsewhere;
 CREATE EXTENSION browser_session SCHEMA elsewhere;
 
--- The extension's own objects; an array type comes with its element's
+-- The extension's own objects; an array type comes with its element's, a row
+-- type with its table or view
 CREATE VIEW member AS
 SELECT classid, objid, objsubid,
 	pg_describe_object(classid, objid, objsubid) AS object
@@ -15,7 +16,9 @@ WHERE refclassid = 'pg_extension'::regclass
   AND deptype = 'e'
   AND NOT (classid = 'pg_type'::regclass
 		   AND EXISTS (SELECT FROM pg_type t
-					   WHERE t.oid = objid AND t.typcategory = 'A'));
+					   LEFT JOIN pg_class c ON c.oid = t.typrelid
+					   WHERE t.oid = objid
+					   AND (t.typcategory = 'A' OR c.relkind IN ('r', 'v'))));
 
 -- Everything is in the schema of choice
 SELECT object FROM member ORDER BY 1;

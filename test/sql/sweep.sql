@@ -88,6 +88,9 @@ SET ROLE regress_bs_sweeper;
 SELECT session_id FROM bsession_end_expired();
 RESET ROLE;
 ALTER ROLE regress_bs_sweeper INHERIT;
+-- (from PostgreSQL 16 on it is the grant that is inherited, or not)
+REVOKE regress_bs_other FROM regress_bs_sweeper;
+GRANT regress_bs_other TO regress_bs_sweeper;
 SET ROLE regress_bs_sweeper;
 SELECT session_id FROM bsession_end_expired();
 RESET ROLE;
