@@ -368,6 +368,10 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;
 COMMENT ON FUNCTION bsession_copy_row() IS
 'Trigger of bsession_copy: tracks what is inserted';
 
+-- They are for the extension's own triggers.
+REVOKE EXECUTE ON FUNCTION bsession_check_tracked(), bsession_copy_row()
+	FROM PUBLIC;
+
 -- Private
 CREATE FUNCTION bsession_worker_state(
 	OUT running boolean,
@@ -524,7 +528,8 @@ GRANT SELECT, DELETE,
 	INSERT (provider, session_id, expires_at, metadata),
 	UPDATE (expires_at, metadata)
 	ON bsession_tracked TO PUBLIC;
-GRANT INSERT ON bsession_copy TO PUBLIC;
+-- COPY ... WHERE needs SELECT; there is nothing to be seen in it.
+GRANT INSERT, SELECT ON bsession_copy TO PUBLIC;
 GRANT SELECT ON bsession_audit TO PUBLIC;
 -- Without these, pg_dump --enable-row-security would fail for the others.
 GRANT SELECT ON bsession_home, bsession_audit_id_seq TO PUBLIC;

@@ -6,20 +6,20 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "commands/trigger.h"
 #include "compat.h"
+#include "extension.h"
 #include "fmgr.h"
 #include "functions.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "roster.h"
 #include "tracking.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(bsession_check_tracked);
@@ -51,6 +51,32 @@ enum
 	COPY_METADATA,
 	COPY_COLUMNS
 };
+
+/*
+ * Raises an error unless the trigger is on the extension's own relation of
+ * that name: anybody else's has columns of any type.
+ */
+static void
+check_relation(FunctionCallInfo fcinfo, const char *name)
+{
+	const TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Oid			relation = RelationGetRelid(trigger->tg_relation);
+	Oid		   *checked = fcinfo->flinfo->fn_extra;
+	BsExtension extension;
+
+	if (checked != NULL && *checked == relation)
+		return;
+	bs_extension_get(&extension);
+	if (get_relname_relid(name, extension.schema) != relation)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("relation \"%s\" is not the extension's \"%s\"",
+						RelationGetRelationName(trigger->tg_relation),
+						name)));
+	checked = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Oid));
+	*checked = relation;
+	fcinfo->flinfo->fn_extra = checked;
+}
 
 /* ----------------------------------------------------------------
  * bsession_tracked's own trigger
@@ -165,6 +191,14 @@ bsession_check_tracked(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("bsession_check_tracked() must be called as a "
 						"trigger")));
+	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("bsession_check_tracked() must be called as the "
+						"extension's own trigger")));
+	check_relation(fcinfo, "bsession_tracked");
 	update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
 	row = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	if (bs_tracking_is_own_statement())
@@ -210,6 +244,7 @@ bsession_copy_row(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("bsession_copy_row() must be called as a trigger")));
+	check_relation(fcinfo, "bsession_copy");
 	heap_deform_tuple(trigger->tg_trigtuple,
 					  RelationGetDescr(trigger->tg_relation), value, null);
 	if (null[COPY_PROVIDER] || null[COPY_SESSION_ID] || null[COPY_METADATA])
@@ -323,16 +358,18 @@ is_auditor(FunctionCallInfo fcinfo)
 {
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
-		char	   *schema =
-			get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
-		List	   *name = list_make2(makeString(schema),
-									  makeString("bsession_see_all"));
-		Oid			function = LookupFuncName(name, 0, NULL, false);
-
+		Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+		/* Not by LookupFuncName(): a view's caller needs no USAGE on it. */
+		Oid			function =
+			GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+							CStringGetDatum("bsession_see_all"),
+							PointerGetDatum(buildoidvector(NULL, 0)),
+							ObjectIdGetDatum(schema));
 		bool	   *answer = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt,
 												sizeof(bool));
 
-		*answer = bs_may_execute(function, GetUserId());
+		*answer = OidIsValid(function) &&
+			bs_may_execute(function, GetUserId());
 		fcinfo->flinfo->fn_extra = answer;
 	}
 	return *(bool *) fcinfo->flinfo->fn_extra;

@@ -24,18 +24,6 @@ static struct AtCommit
 }			at_commit;
 
 static void
-wake_own_database(TimestampTz due)
-{
-	RosterSlot *slot;
-
-	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
-	slot = bs_slot_find(MyDatabaseId);
-	if (slot != NULL && due < slot->next_due)
-		bs_slot_wake(slot);
-	LWLockRelease(bs_roster_lock);
-}
-
-static void
 check_own_database(void)
 {
 	RosterSlot *slot;
@@ -56,6 +44,21 @@ check_own_database(void)
 				(errmsg("no background worker for database %u",
 						MyDatabaseId),
 				 errhint("Increase max_worker_processes.")));
+}
+
+static void
+wake_own_database(TimestampTz due)
+{
+	RosterSlot *slot;
+
+	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
+	slot = bs_slot_find(MyDatabaseId);
+	if (slot != NULL && due < slot->next_due)
+		bs_slot_wake(slot);
+	LWLockRelease(bs_roster_lock);
+	/* A row is tracked, and nobody has told of the extension. */
+	if (slot == NULL && due != DT_NOBEGIN)
+		check_own_database();
 }
 
 static void

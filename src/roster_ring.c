@@ -6,6 +6,7 @@
 
 #include "miscadmin.h"
 #include "roster_slot.h"
+#include "storage/ipc.h"
 
 static void
 ring_put(RosterSlot *slot, const char *from, Size size)
@@ -44,7 +45,7 @@ bs_roster_hand_over(const BsFlatAttempt *attempt, int *patience)
 		slot = bs_slot_find(MyDatabaseId);
 		running = slot != NULL && slot->stage == RUNNING && !slot->closing;
 		fits = slot != NULL && slot->wanted &&
-			(running || !ProcDiePending) &&
+			(running || !(ProcDiePending || proc_exit_inprogress)) &&
 			slot->ring_in - slot->ring_out + size <= BS_RING_SIZE;
 		if (fits)
 			ring_put(slot, (const char *) attempt, size);

@@ -49,7 +49,9 @@ static BsStatement settle = {
 	" WHERE t.provider = r.provider AND t.session_id = r.session_id"
 	" AND t.state <> 'ended'"
 	" AND (r.state = 'ended' OR t.claimed_by IS NULL)"
-	" AND @.bsession_may_change(t.tracked_by, $8)",
+	" AND @.bsession_may_change(t.tracked_by, $8)"
+	/* Another role's account may not know a session that is alive. */
+	" AND (t.tracked_by = $8 OR r.outcome <> 'already_ended')",
 	.narguments = 8,
 	.type = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, NAMEOID}

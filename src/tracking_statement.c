@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "extension.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "tracking.h"
 #include "tracking_statement.h"
 #include "utils/array.h"
@@ -45,23 +46,42 @@ bs_tracking_is_own_statement(void)
 }
 
 /*
- * Raises an error if a table has a trigger that is not the extension's own:
- * it would run with the rights of the owner, whoever made it.  Those of
- * foreign keys change to the rights that are due to them.
+ * Is a trigger the extension's own, as the extension made it?  Its name proves
+ * nothing: whoever may create triggers may replace it.
  */
-static void
-refuse_triggers(Oid table, int own)
+static bool
+is_own(const Trigger *trigger, Oid schema)
 {
-	Relation	relation = RelationIdGetRelation(table);
-	TriggerDesc *triggers = relation == NULL ? NULL : relation->trigdesc;
+	const char *function = get_func_name(trigger->tgfoid);
+
+	return trigger->tgqual == NULL &&
+		strcmp(trigger->tgname, OWN_TRIGGER) == 0 &&
+		get_func_namespace(trigger->tgfoid) == schema &&
+		function != NULL && strcmp(function, OWN_TRIGGER) == 0;
+}
+
+/*
+ * Raises an error if a table that is to be written to has a trigger that is
+ * not the extension's own: it would run with the rights of the owner, whoever
+ * made it.  Those of foreign keys change to the rights that are due to them.
+ * The lock that writing needs is taken first, so that no trigger can come in
+ * between.
+ */
+void
+bs_statement_guard(Oid table)
+{
+	Oid			schema = get_rel_namespace(table);
+	Relation	relation;
+	TriggerDesc *triggers;
 	const char *name = NULL;
 
+	LockRelationOid(table, RowExclusiveLock);
+	relation = RelationIdGetRelation(table);
+	triggers = relation == NULL ? NULL : relation->trigdesc;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 		if (!triggers->triggers[i].tgisinternal &&
-			strcmp(triggers->triggers[i].tgname, OWN_TRIGGER) != 0)
+			!is_own(&triggers->triggers[i], schema))
 			name = pstrdup(triggers->triggers[i].tgname);
-		else if (!triggers->triggers[i].tgisinternal && own-- == 0)
-			name = OWN_TRIGGER;
 	if (relation != NULL)
 		RelationClose(relation);
 	if (name != NULL)
@@ -73,12 +93,12 @@ refuse_triggers(Oid table, int own)
 						   "owner."),
 				 errhint("DROP TRIGGER %s ON %s;", quote_identifier(name),
 						 quote_qualified_identifier
-						 (get_namespace_name(get_rel_namespace(table)),
-						  get_rel_name(table)))));
+						 (get_namespace_name(schema), get_rel_name(table)))));
 }
 
 /*
- * Begins to run statements.  Raises an error if the extension is not there.
+ * Begins to run statements.  Raises an error if the extension is not there,
+ * or its tables have triggers that are not its own.
  */
 void
 bs_statement_begin(BsScope *scope)
@@ -86,8 +106,9 @@ bs_statement_begin(BsScope *scope)
 	BsExtension extension;
 
 	bs_extension_get(&extension);
-	refuse_triggers(extension.tracked, 1);
-	refuse_triggers(extension.audit, 0);
+	bs_statement_guard(extension.tracked);
+	bs_statement_guard(extension.audit);
+	scope->home = extension.home;
 	scope->tracked = extension.tracked;
 	scope->schema = get_namespace_name(extension.schema);
 	scope->context = CurrentMemoryContext;

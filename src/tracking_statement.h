@@ -26,6 +26,7 @@ typedef struct BsStatement
 typedef struct BsScope
 {
 	Oid			tracked;		/* bsession_tracked's oid */
+	Oid			home;			/* bsession_home's */
 	const char *schema;			/* the extension's schema */
 	Oid			role;			/* the caller's */
 	int			security;		/* likewise */
@@ -33,6 +34,7 @@ typedef struct BsScope
 } BsScope;
 
 extern void bs_statement_begin(BsScope *scope);
+extern void bs_statement_guard(Oid table);
 extern void bs_statement_end(BsScope *scope);
 extern uint64 bs_statement_run(BsScope *scope, BsStatement *statement,
 							   Datum *arguments, const bool *nulls);

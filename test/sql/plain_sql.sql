@@ -219,8 +219,13 @@ COPY bsession_copy (provider, session_id, metadata) FROM stdin;
 stagehand	copy-9	[]
 \.
 \set VERBOSITY default
--- Fails: it shows nothing, and is for nothing else
+COPY bsession_copy (provider, session_id) FROM stdin WHERE session_id <> 'copy-11';
+stagehand	copy-10
+stagehand	copy-11
+\.
+-- It shows nothing
 SELECT * FROM bsession_copy;
+-- Fails: and it is for nothing else
 UPDATE bsession_copy SET expires_at = NULL;
 RESET ROLE;
 -- A role that row security does not apply to can COPY in, and is checked

@@ -141,7 +141,8 @@ SET ROLE regress_bs_loner;
 SELECT outcome FROM bsession_end('stagehand', 'unknown-b');
 RESET ROLE;
 SELECT state, outcome FROM bsession_tracked WHERE session_id = 'unknown-b';
--- … its own, its group's, and anybody's if it is a superuser's
+-- … its own, its group's; but that a session is unknown to another's account
+-- proves nothing
 SET ROLE regress_bs_a;
 SELECT outcome FROM bsession_end_many('stagehand', '{of-a,of-g}');
 RESET ROLE;
@@ -328,6 +329,50 @@ SELECT regress_bs.bsession_adopt();
 RESET search_path;
 SELECT (SELECT count(*) FROM regress_bs_evil.bsession_tracked) + (SELECT count(*) FROM regress_bs_evil.bsession_audit)
 	+ (SELECT count(*) FROM regress_bs_evil.bsession_home) AS astray;
+
+-- Fails: the trigger functions are for the extension's own tables, whose columns
+-- have the types they take for granted
+CREATE TEMP TABLE lookalike (provider int8, session_id int8, state int8, expires_at timestamptz,
+	next_attempt_at timestamptz, attempts int, outcome text, last_error text, tracked_by name, tracked_at timestamptz,
+	ended_at timestamptz, metadata jsonb, reason text, claimed_by int);
+CREATE TRIGGER lookalike BEFORE INSERT ON lookalike FOR EACH ROW EXECUTE FUNCTION regress_bs.bsession_check_tracked();
+INSERT INTO lookalike (provider, session_id, state, tracked_at, tracked_by) VALUES (1, 2, 3, now(), 'me');
+CREATE TEMP VIEW lookalike_view AS SELECT 1::int8 AS a, 2::int8 AS b, now() AS c, '{}'::jsonb AS d;
+CREATE TRIGGER lookalike INSTEAD OF INSERT ON lookalike_view FOR EACH ROW EXECUTE FUNCTION regress_bs.bsession_copy_row();
+INSERT INTO lookalike_view VALUES (1, 2, now(), '{}');
+-- … nor are they for others
+SELECT has_function_privilege('regress_bs_a', 'regress_bs.bsession_check_tracked()', 'EXECUTE') AS check_tracked,
+	has_function_privilege('regress_bs_a', 'regress_bs.bsession_copy_row()', 'EXECUTE') AS copy_row;
+
+-- Fails: a trigger that is not the extension's would run with its owner's rights
+GRANT ALL ON ALL TABLES IN SCHEMA regress_bs TO regress_bs_a;
+GRANT USAGE, CREATE ON SCHEMA regress_bs_evil TO regress_bs_a;
+SET ROLE regress_bs_a;
+CREATE FUNCTION regress_bs_evil.spy() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'as %', CURRENT_USER; END$$;
+CREATE FUNCTION regress_bs_evil.spy_when(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'as %', CURRENT_USER; END$$;
+BEGIN;
+CREATE TRIGGER spy BEFORE INSERT ON regress_bs.bsession_tracked FOR EACH ROW EXECUTE FUNCTION regress_bs_evil.spy();
+SELECT regress_bs.bsession_track('stagehand', 'spied-1', interval '1 hour');
+ROLLBACK;
+BEGIN;
+CREATE OR REPLACE TRIGGER bsession_check_tracked BEFORE INSERT ON regress_bs.bsession_tracked FOR EACH ROW EXECUTE FUNCTION regress_bs_evil.spy();
+SELECT regress_bs.bsession_track('stagehand', 'spied-1', interval '1 hour');
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER spy BEFORE INSERT ON regress_bs.bsession_audit FOR EACH ROW EXECUTE FUNCTION regress_bs_evil.spy();
+SELECT outcome FROM regress_bs.bsession_end('stagehand', 'spied-2');
+ROLLBACK;
+RESET ROLE;
+BEGIN;
+CREATE OR REPLACE TRIGGER bsession_check_tracked BEFORE INSERT ON regress_bs.bsession_tracked FOR EACH ROW
+	WHEN (regress_bs_evil.spy_when(new.provider)) EXECUTE FUNCTION regress_bs.bsession_check_tracked();
+SELECT regress_bs.bsession_track('stagehand', 'spied-1', interval '1 hour');
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER spy BEFORE DELETE ON regress_bs.bsession_home FOR EACH ROW EXECUTE FUNCTION regress_bs_evil.spy();
+UPDATE regress_bs.bsession_home SET database = 0;
+SELECT regress_bs.bsession_adopt();
+ROLLBACK;
 
 SET client_min_messages = warning;
 DROP SCHEMA regress_bs_evil CASCADE;

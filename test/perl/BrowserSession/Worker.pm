@@ -157,7 +157,7 @@ sub audit
 		'SELECT *, (extract(epoch FROM at) * 1000000)::bigint AS at_us'
 		  . ' FROM bsession_audit WHERE '
 		  . which($server, $id)
-		  . ' ORDER BY id');
+		  . ' ORDER BY at, id');
 }
 
 # The condition that a row is that of a session, or of a server's.
