@@ -20,6 +20,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "credential.h"
+#include "encoding.h"
 #include "foreign/foreign.h"
 #include "http.h"
 #include "miscadmin.h"
@@ -384,6 +385,21 @@ bs_account_try(const char *server, const char *role, char **why)
 	PG_END_TRY();
 	CurrentResourceOwner = owner;
 	return account;
+}
+
+/*
+ * Checks an id, in the database's encoding, as the account's provider has
+ * them and fills *id.  Returns NULL, or why it cannot be used.  Sets *utf8 to
+ * what was given, NULL if that cannot be converted.
+ */
+const char *
+bs_account_read_id(const BsAccount *account, const char *given,
+				   BsSessionId *id, char **utf8)
+{
+	*utf8 = bs_encoding_to_utf8(given);
+	if (*utf8 == NULL)
+		return "An id must consist of characters that UTF-8 has.";
+	return bs_session_id_parse(&account->service, *utf8, id);
 }
 
 /*

@@ -6,6 +6,7 @@
 #define BS_ACCOUNT_H
 
 #include "provider.h"
+#include "session_id.h"
 
 /* When the next request to a server may be sent, under max_rate. */
 typedef struct BsPace
@@ -42,6 +43,9 @@ typedef struct BsAccount
 extern BsAccount *bs_account_get(const char *server, Oid role);
 extern BsAccount *bs_account_try(const char *server, const char *role,
 								 char **why);
+extern const char *bs_account_read_id(const BsAccount *account,
+									  const char *given, BsSessionId *id,
+									  char **utf8);
 extern void bs_account_pin(BsAccount *account);
 extern void bs_account_release(BsAccount *account);
 

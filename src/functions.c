@@ -15,7 +15,6 @@
 #include "audit.h"
 #include "catalog/pg_type_d.h"
 #include "clock.h"
-#include "encoding.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "functions.h"
@@ -31,12 +30,6 @@
 
 PG_FUNCTION_INFO_V1(bsession_end);
 PG_FUNCTION_INFO_V1(bsession_end_many);
-
-/*
- * Exchanges that begin before the first of them is over, if the host has a
- * name: until it is known, each has a thread that looks it up.
- */
-#define FIRST_LOOKUPS	16
 
 /* A session of bsession_end_many(). */
 typedef struct ManyItem
@@ -94,20 +87,6 @@ bs_function_check_id(FunctionCallInfo fcinfo)
 }
 
 /*
- * Checks an id and fills *id.  Returns NULL, or why it cannot be used.  Sets
- * *utf8 to what was given, NULL if that cannot be converted.
- */
-static const char *
-read_id(const BsAccount *account, const char *given, BsSessionId *id,
-		char **utf8)
-{
-	*utf8 = bs_encoding_to_utf8(given);
-	if (*utf8 == NULL)
-		return "An id must consist of characters that UTF-8 has.";
-	return bs_session_id_parse(&account->service, *utf8, id);
-}
-
-/*
  * Checks an id and fills *id; raises an error if it cannot be used.
  */
 void
@@ -115,7 +94,7 @@ bs_function_read_id(const BsAccount *account, const char *given,
 					BsSessionId *id)
 {
 	char	   *utf8;
-	const char *why = read_id(account, given, id, &utf8);
+	const char *why = bs_account_read_id(account, given, id, &utf8);
 
 	if (why != NULL)
 		ereport(ERROR,
@@ -276,8 +255,9 @@ begin_one(ManyCall *call, int number)
 	const char *why = "An id must not be null.";
 
 	if (!call->id_nulls[number])
-		why = read_id(call->account,
-					  TextDatumGetCString(call->ids[number]), &id, &given);
+		why = bs_account_read_id(call->account,
+								 TextDatumGetCString(call->ids[number]),
+								 &id, &given);
 	MemoryContextSwitchTo(old);
 	if (why == NULL)
 	{
@@ -333,7 +313,7 @@ end_all(ManyCall *call)
 	int			most = Min(call->account->max_in_flight,
 						   bs_http_capacity());
 	int			limit = call->account->has_name ?
-		Min(most, FIRST_LOOKUPS) : most;
+		Min(most, BS_FIRST_LOOKUPS) : most;
 	BsExchange *exchange;
 
 	while (next < call->nids || call->in_flight > 0)

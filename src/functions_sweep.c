@@ -187,10 +187,9 @@ begin_item(Sweep *sweep, SweepItem *item)
 {
 	BsExchangePlan plan = {.look_first = item->claim->requested};
 	BsSessionId id;
-	char	   *utf8 = bs_encoding_to_utf8(item->claim->session_id);
-	const char *why = utf8 == NULL ?
-		"An id must consist of characters that UTF-8 has." :
-		bs_session_id_parse(&item->lane->account->service, utf8, &id);
+	char	   *utf8;
+	const char *why = bs_account_read_id(item->lane->account,
+										 item->claim->session_id, &id, &utf8);
 
 	if (why != NULL)
 	{

@@ -25,6 +25,12 @@ typedef struct HttpRequest
 	size_t		max_body;		/* bytes of the body that are read */
 } HttpRequest;
 
+/*
+ * Transfers to begin before the first of them is over, if the host has a name:
+ * until it is known, each has a thread that looks it up.
+ */
+#define BS_FIRST_LOOKUPS	16
+
 typedef enum HttpFailure
 {
 	HTTP_ANSWERED,				/* a complete answer is there */

@@ -57,7 +57,6 @@ typedef struct BsVacancy
 
 extern void bs_roster_set_launcher(void);
 extern bool bs_roster_add(Oid database);
-extern bool bs_roster_has(Oid database);
 extern void bs_roster_purge(bool (*exists) (Oid database));
 extern bool bs_roster_next_vacancy(TimestampTz now, BsVacancy *vacancy,
 								   TimestampTz *next);

@@ -81,6 +81,15 @@ bs_settlement_of_call(const char *server, const BsExchange *exchange,
 	}
 }
 
+static void
+begin_claim(BsSettlement *settlement, const BsClaim *claim)
+{
+	memset(settlement, 0, sizeof(*settlement));
+	settlement->provider = claim->provider;
+	settlement->session_id = claim->session_id;
+	settlement->attempt = claim->attempt;
+}
+
 /*
  * Settles a claim, in the current memory context and with texts of the
  * claim's.
@@ -89,10 +98,7 @@ void
 bs_settlement_of_claim(const BsClaim *claim, const BsResult *result,
 					   BsSettlement *settlement)
 {
-	memset(settlement, 0, sizeof(*settlement));
-	settlement->provider = claim->provider;
-	settlement->session_id = claim->session_id;
-	settlement->attempt = claim->attempt;
+	begin_claim(settlement, claim);
 	set_result(settlement, result);
 	if (settlement->state == NULL)
 		try_again(settlement, result->retry_after);
@@ -105,10 +111,7 @@ void
 bs_settlement_of_failure(const BsClaim *claim, const char *error,
 						 BsSettlement *settlement)
 {
-	memset(settlement, 0, sizeof(*settlement));
-	settlement->provider = claim->provider;
-	settlement->session_id = claim->session_id;
-	settlement->attempt = claim->attempt;
+	begin_claim(settlement, claim);
 	settlement->error = error;
 	try_again(settlement, -1);
 }

@@ -22,9 +22,8 @@
 #define MINE	"@.bsession_may_change(t.tracked_by, $3)"
 
 static BsStatement track = {
-	.sql = "INSERT INTO @.bsession_tracked AS t (provider, session_id, "
-		   "tracked_by,"
-	" expires_at, next_attempt_at, metadata)"
+	.sql = "INSERT INTO @.bsession_tracked AS t (provider, session_id,"
+	" tracked_by, expires_at, next_attempt_at, metadata)"
 	" VALUES ($1, $2, $3, $4, $4, $5)"
 	" ON CONFLICT (provider, session_id) DO UPDATE SET"
 	" expires_at = excluded.expires_at,"
@@ -95,9 +94,8 @@ static BsStatement untrack = {
 };
 
 static BsStatement end_deleted = {
-	.sql = "INSERT INTO @.bsession_tracked AS t (provider, session_id, "
-		   "tracked_by,"
-	" state, expires_at, next_attempt_at, reason)"
+	.sql = "INSERT INTO @.bsession_tracked AS t (provider, session_id,"
+	" tracked_by, state, expires_at, next_attempt_at, reason)"
 	" VALUES ($1, $2, $3, 'ending', $4, $4, 'delete')"
 	" ON CONFLICT (provider, session_id) DO UPDATE SET"
 	END_SOON(BS_REASON_DELETE)

@@ -46,23 +46,6 @@ static uint32 wait_event;
 static char database_name[NAMEDATALEN]; /* when the worker started */
 
 /*
- * Asks the worker to go.  A step that waits for something is broken off.
- */
-static void
-handle_stop(SIGNAL_ARGS)
-{
-	int			save_errno = errno;
-
-	if (!connected)
-		die(postgres_signal_arg);
-	stop_requested = true;
-	if (stepping)
-		InterruptPending = QueryCancelPending = true;
-	SetLatch(MyLatch);
-	errno = save_errno;
-}
-
-/*
  * Breaks off a step that waits for something; lock_timeout comes this way.
  */
 static void
@@ -75,6 +58,18 @@ handle_cancel(SIGNAL_ARGS)
 		InterruptPending = QueryCancelPending = true;
 	SetLatch(MyLatch);
 	errno = save_errno;
+}
+
+/*
+ * Asks the worker to go.  A step that waits for something is broken off.
+ */
+static void
+handle_stop(SIGNAL_ARGS)
+{
+	if (!connected)
+		die(postgres_signal_arg);
+	stop_requested = true;
+	handle_cancel(postgres_signal_arg);
 }
 
 static void

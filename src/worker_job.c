@@ -10,7 +10,6 @@
 
 #include "audit.h"
 #include "clock.h"
-#include "encoding.h"
 #include "settlement.h"
 #include "stats.h"
 #include "utils/memutils.h"
@@ -97,10 +96,9 @@ bs_job_begin(WorkerJob *job)
 	MemoryContext old = MemoryContextSwitchTo(job->context);
 	BsExchangePlan plan = {.look_first = job->claim.requested};
 	BsSessionId id;
-	char	   *utf8 = bs_encoding_to_utf8(job->claim.session_id);
-	const char *why = utf8 == NULL ?
-		"An id must consist of characters that UTF-8 has." :
-		bs_session_id_parse(&job->account->service, utf8, &id);
+	char	   *utf8;
+	const char *why = bs_account_read_id(job->account, job->claim.session_id,
+										 &id, &utf8);
 
 	MemoryContextSwitchTo(old);
 	if (why != NULL)

@@ -21,9 +21,6 @@
 /* Sessions are claimed as far ahead of their turn under max_rate, in µs. */
 #define RATE_HORIZON	BS_US_PER_S
 
-/* Exchanges with a host that has not answered yet: each looks its name up. */
-#define FIRST_LOOKUPS	16
-
 /* Longest pause after a 429 that does not ask for one, in µs. */
 #define RATE_PAUSE_MAX	(60 * BS_US_PER_S)
 
@@ -119,7 +116,7 @@ bs_lanes_allowance(WorkerLane *lane, const BsAccount *account,
 		return 0;
 	*next = BS_NEVER;
 	if (account->has_name && !server->known)
-		limit = Min(limit, FIRST_LOOKUPS);
+		limit = Min(limit, BS_FIRST_LOOKUPS);
 	/* No server has more than half of what the others leave: more may come. */
 	limit = Min(limit, (bs_http_capacity() - others + 1) / 2);
 	limit -= server->in_flight;

@@ -63,7 +63,7 @@
 static dlist_head claimed = DLIST_STATIC_INIT(claimed); /* not yet begun */
 static dlist_head under_way = DLIST_STATIC_INIT(under_way);
 static dlist_head finished = DLIST_STATIC_INIT(finished);	/* to record */
-static int	in_flight = 0;		/* length of under_way */
+static int	in_flight = 0;		/* claimed or under way, with an account */
 static int	table_misses = 0;	/* steps in a row that found a table locked */
 static int	record_misses = 0;	/* the same of a row to be recorded */
 static int	failures = 0;		/* steps in a row that failed */
@@ -111,12 +111,6 @@ bs_step_take(BsExchange *exchange)
 	dlist_delete(&job->node);
 	dlist_push_tail(&finished, &job->node);
 	in_flight--;
-}
-
-int
-bs_step_in_flight(void)
-{
-	return in_flight;
 }
 
 /* ----------------------------------------------------------------

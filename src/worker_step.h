@@ -31,6 +31,5 @@ extern WorkerVerdict bs_step_run(bool look, WorkerOutlook *outlook);
 extern void bs_step_fail(WorkerOutlook *outlook);
 extern void bs_step_break_off(const char *error);
 extern void bs_step_stop(void);
-extern int	bs_step_in_flight(void);
 
 #endif							/* BS_WORKER_STEP_H */
