@@ -1,12 +1,13 @@
 # browser_session: end remote browser sessions from SQL.
 #
 # `make help` lists the targets.  Building, installing and cleaning are PGXS's;
-# test, lint and demo set up all they need by themselves, so they must not ask
-# for PostgreSQL's development files before they had a chance to install them.
+# test, lint, demo and bench set up all they need by themselves, so they must
+# not ask for PostgreSQL's development files before they had a chance to
+# install them.
 
 .DEFAULT_GOAL := all
 
-SELF_SUFFICIENT = help test lint demo
+SELF_SUFFICIENT = help test lint demo bench
 
 .PHONY: $(SELF_SUFFICIENT)
 
@@ -18,13 +19,15 @@ help:
 	@echo 'make test          run all tests (T=regress, isolation, tap or lint:'
 	@echo '                   that kind only; T=tap:NAME: of those, NAME only)'
 	@echo 'make lint          the same as make test T=lint'
+	@echo 'make bench         measure it against libcurl alone (B="CASE...": these'
+	@echo '                   cases only; ROUNDS=N: how often, 5 by default)'
 	@echo 'make installcheck  run the tests on an installed server by hand'
 	@echo
 	@echo 'PG_CONFIG=/path/to/pg_config  builds for another PostgreSQL'
 	@echo 'WERROR=1                      makes compiler warnings errors'
 	@echo
-	@echo 'test, lint and demo install the Debian packages they lack, and work'
-	@echo 'in a temporary copy with a PostgreSQL server of their own.'
+	@echo 'test, lint, demo and bench install the Debian packages they lack, and'
+	@echo 'work in a temporary copy with a PostgreSQL server of their own.'
 
 test:
 	@test/run $(T)
@@ -34,6 +37,9 @@ lint:
 
 demo:
 	@test/demo
+
+bench:
+	@test/bench/run $(B)
 
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 

@@ -152,8 +152,11 @@ CREATE INDEX bsession_tracked_due ON bsession_tracked
 -- For the retention, and for questions.
 CREATE INDEX bsession_tracked_ended_at ON bsession_tracked (ended_at)
 	WHERE ended_at IS NOT NULL;
-CREATE INDEX bsession_audit_at ON bsession_audit (at);
 CREATE INDEX bsession_audit_session ON bsession_audit (provider, session_id);
+
+-- Attempts are written nearly in the order of their times: this costs nothing.
+CREATE INDEX bsession_audit_at ON bsession_audit USING brin (at)
+	WITH (autosummarize);
 
 ----------------------------------------------------------------------
 -- Accounts

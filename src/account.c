@@ -54,6 +54,18 @@ static uint64 generation = 0;
 /* The value of generation that what is in the cache was made at. */
 static uint64 cached_generation = 0;
 
+/* Counts changes of these, of wrappers and of roles: who may use what. */
+static uint64 permissions = 0;
+
+/* The server that was found last, and for whom. */
+static struct
+{
+	NameData	name;
+	Oid			role;
+	Oid			server;
+	uint64		permissions;	/* when it was */
+}			last_found;
+
 /*
  * Something about servers or mappings has changed: which does not matter,
  * for it is rare.
@@ -65,6 +77,19 @@ note_change_cb(Datum arg, int cacheid, uint32 hashvalue)
 	(void) cacheid;
 	(void) hashvalue;
 	generation++;
+	permissions++;
+}
+
+/*
+ * The same of what decides only who may use a server.
+ */
+static void
+note_permission_cb(Datum arg, int cacheid, uint32 hashvalue)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	permissions++;
 }
 
 /*
@@ -259,6 +284,10 @@ create_cache(void)
 						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_change_cb, 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_change_cb, 0);
+	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_permission_cb,
+								  0);
+	CacheRegisterSyscacheCallback(AUTHOID, note_permission_cb, 0);
+	CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, note_permission_cb, 0);
 }
 
 /*
@@ -289,7 +318,7 @@ empty_cache(void)
  * an error if it is none or must not.
  */
 static Oid
-find_server(const char *name, Oid role)
+look_for_server(const char *name, Oid role)
 {
 	ForeignServer *server = GetForeignServerByName(name, true);
 	ForeignDataWrapper *wrapper;
@@ -305,6 +334,26 @@ find_server(const char *name, Oid role)
 }
 
 /*
+ * The same, remembering the last one: whoever tracks or ends sessions in a
+ * row mostly does so at one server.
+ */
+static Oid
+find_server(const char *name, Oid role)
+{
+	uint64		now = permissions;
+
+	if (OidIsValid(last_found.server) && last_found.role == role &&
+		last_found.permissions == now &&
+		strcmp(NameStr(last_found.name), name) == 0)
+		return last_found.server;
+	last_found.server = look_for_server(name, role);
+	last_found.role = role;
+	last_found.permissions = now;
+	namestrcpy(&last_found.name, name);
+	return last_found.server;
+}
+
+/*
  * Returns the account of a role at a server, pinned.  Raises an error that
  * names the next step if there is no such server, the role has no USAGE on
  * it, or there is no credential.
@@ -317,11 +366,11 @@ bs_account_get(const char *server, Oid role)
 	BsAccount  *account;
 	bool		found;
 
+	if (accounts == NULL)
+		create_cache();
 	memset(&key, 0, sizeof(key));
 	key.server = find_server(server, role);
 	key.role = role;
-	if (accounts == NULL)
-		create_cache();
 	if (cached_generation != generation)
 	{
 		empty_cache();

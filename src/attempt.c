@@ -22,6 +22,15 @@ struct BsFlatAttempt
 };
 
 /*
+ * Is a response too long for the flat form?
+ */
+bool
+bs_attempt_leaves_out(const char *response)
+{
+	return strlen(response) > MAX_FLAT_RESPONSE;
+}
+
+/*
  * Returns the text of an attempt that is kept in the flat form.
  */
 static const char *
@@ -30,7 +39,7 @@ flat_text(const BsAttempt *attempt, int i)
 	const char *text = attempt->text[i];
 
 	if (i == BS_ATTEMPT_RESPONSE && text != NULL &&
-		strlen(text) > MAX_FLAT_RESPONSE)
+		bs_attempt_leaves_out(text))
 		return NULL;
 	return text;
 }
@@ -64,6 +73,15 @@ bs_attempt_flatten(const BsAttempt *attempt)
 		next = stpcpy(next, text) + 1;
 	}
 	return flat;
+}
+
+/*
+ * Notes that the transaction of the attempt was rolled back.
+ */
+void
+bs_attempt_mark_rolled_back(BsFlatAttempt *flat)
+{
+	flat->attempt.rolled_back = true;
 }
 
 /*

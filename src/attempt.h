@@ -46,6 +46,8 @@ typedef struct BsAttempt
 typedef struct BsFlatAttempt BsFlatAttempt;
 
 extern BsFlatAttempt *bs_attempt_flatten(const BsAttempt *attempt);
+extern bool bs_attempt_leaves_out(const char *response);
+extern void bs_attempt_mark_rolled_back(BsFlatAttempt *flat);
 extern Size bs_attempt_size(const BsFlatAttempt *flat);
 extern void bs_attempt_read(const BsFlatAttempt *flat, BsAttempt *attempt);
 extern void bs_attempt_log(const BsAttempt *attempt);

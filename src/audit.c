@@ -4,10 +4,14 @@
  *
  * An end that was made stays made when the transaction that asked for it is
  * rolled back, and so must its row.  Each attempt is therefore kept in memory
- * until the transaction ends, beside its row in the table.  If the
- * transaction, a savepoint, or an exception block around it is rolled back,
- * the attempt goes to this database's worker, which writes the row; and if
- * there is no worker, to the server's log.
+ * until the transaction ends.  If the transaction, a savepoint, or an
+ * exception block around it is rolled back, the attempt goes to this
+ * database's worker, which writes the row; and if there is no worker, to the
+ * server's log.
+ *
+ * Rows are written many at a time: before the transaction commits, when there
+ * are enough of them, and before anybody in this transaction can look for them
+ * (audit_reader.c).
  *
  * An exchange that the rollback interrupts is such an attempt too: its request
  * was sent and its outcome is unknown.
@@ -18,6 +22,7 @@
 #include "audit.h"
 #include "clock.h"
 #include "encoding.h"
+#include "extension.h"
 #include "lib/ilist.h"
 #include "fmgr.h"
 #include "roster.h"
@@ -29,8 +34,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* Rows that are written with one statement. */
-#define BATCH	256
+/* Rows that are written at once, and bytes of replies that wait for that. */
+#define BATCH			256
+#define BATCH_BYTES		(1024 * 1024)
+
+/* Rows that are worth it while an answer is waited for. */
+#define PAUSE_BATCH		8
 
 /* How long a rollback waits for the worker to make room, in ms. */
 #define HAND_OVER_PATIENCE	2000
@@ -40,20 +49,18 @@ typedef struct KeptAttempt
 {
 	dlist_node	node;
 	int			level;			/* of the (sub)transaction it belongs to */
+	int			written;		/* of that in which its row was; 0 = not yet */
 	BsFlatAttempt *flat;
+	char	   *response;		/* if it is too long for that, or NULL */
 } KeptAttempt;
 
-/* In TopTransactionContext, oldest first. */
+/* In TopTransactionContext, oldest first; the last ones are not written. */
 static dlist_head kept = DLIST_STATIC_INIT(kept);
+static int	nunwritten = 0;
+static Size unwritten_bytes = 0;	/* of responses */
 
-/* Attempts that have no row yet, in a context of their own. */
-static struct Pending
-{
-	MemoryContext context;		/* NULL = nothing is pending */
-	int			level;			/* of the (sub)transaction they belong to */
-	int			n;
-	BsAttempt	attempt[BATCH];
-}			pending;
+/* Reset after each attempt. */
+static MemoryContext scratch = NULL;
 
 /* ----------------------------------------------------------------
  * From an exchange to an attempt
@@ -192,6 +199,9 @@ hand_over(int level)
 							dlist_next_node(&kept, &lost->node)) : NULL;
 
 		dlist_delete(&lost->node);
+		if (lost->written == 0)
+			nunwritten--;
+		bs_attempt_mark_rolled_back(lost->flat);
 		if (!bs_roster_hand_over(lost->flat, &patience))
 		{
 			BsAttempt	attempt;
@@ -201,8 +211,52 @@ hand_over(int level)
 		}
 		lost = next;
 	}
-	if (pending.level >= level)
-		pending.context = NULL;
+}
+
+/*
+ * Rows of the transactions around one of that level, which is rolled back,
+ * that were written in it are to be written again.
+ */
+static void
+unwrite(int level)
+{
+	dlist_iter	iter;
+
+	dlist_reverse_foreach(iter, &kept)
+	{
+		KeptAttempt *attempt = dlist_container(KeptAttempt, node, iter.cur);
+
+		if (attempt->written == 0)
+			continue;
+		if (attempt->written < level)
+			break;
+		attempt->written = 0;
+		nunwritten++;
+	}
+}
+
+/*
+ * Is done with a transaction.
+ */
+static void
+forget_all(void)
+{
+	dlist_init(&kept);
+	nunwritten = 0;
+	unwritten_bytes = 0;
+}
+
+/*
+ * Writes what is not written yet, before the commit.  If the transaction has
+ * dropped the extension, there is no audit any more.
+ */
+static void
+flush_or_forget(void)
+{
+	BsExtension extension;
+
+	if (nunwritten > 0 && bs_extension_find(&extension))
+		bs_audit_flush();
 }
 
 /*
@@ -227,16 +281,19 @@ end_transaction_cb(XactEvent event, void *arg)
 	(void) arg;
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			flush_or_forget();
+			break;
 		case XACT_EVENT_ABORT:
 			hand_over(0);
+			forget_all();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			refuse_to_prepare();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
-			dlist_init(&kept);
-			pending.context = NULL;
+			forget_all();
 			break;
 		default:
 			break;
@@ -254,27 +311,33 @@ end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
 	(void) parent;
 	(void) arg;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		hand_over(level);
+		unwrite(level);
+	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		dlist_reverse_foreach(iter, &kept)
 		{
 			KeptAttempt *attempt = dlist_container(KeptAttempt, node,
 												   iter.cur);
 
-			if (attempt->level < level)
+			if (attempt->level < level && attempt->written < level)
 				break;
-			attempt->level = level - 1;
+			attempt->level = Min(attempt->level, level - 1);
+			attempt->written = Min(attempt->written, level - 1);
 		}
 }
 
 /*
- * Makes ready: from now on a rollback finds the exchanges.
+ * Makes ready: from now on a rollback finds the exchanges.  Raises an error
+ * if their rows cannot be written: an end that is not audited is not made.
  */
 void
 bs_audit_begin(void)
 {
 	static bool registered = false;
 
+	bs_tracking_check_audit();
 	if (registered)
 		return;
 	RegisterXactCallback(end_transaction_cb, NULL);
@@ -283,19 +346,24 @@ bs_audit_begin(void)
 }
 
 /*
- * Keeps an attempt for the case of a rollback.
+ * Keeps an attempt until the transaction ends, its row to be written.
  */
 static void
 keep(const BsAttempt *attempt)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	KeptAttempt *copy = palloc(sizeof(KeptAttempt));
-	BsAttempt	lost = *attempt;
+	const char *response = attempt->text[BS_ATTEMPT_RESPONSE];
 
-	lost.rolled_back = true;
 	copy->level = GetCurrentTransactionNestLevel();
-	copy->flat = bs_attempt_flatten(&lost);
+	copy->written = 0;
+	copy->flat = bs_attempt_flatten(attempt);
+	copy->response = NULL;
+	if (response != NULL && bs_attempt_leaves_out(response))
+		copy->response = pstrdup(response);
 	dlist_push_tail(&kept, &copy->node);
+	nunwritten++;
+	unwritten_bytes += response == NULL ? 0 : strlen(response);
 	MemoryContextSwitchTo(old);
 }
 
@@ -305,39 +373,85 @@ keep(const BsAttempt *attempt)
  */
 
 /*
+ * Returns a context for what is needed only until an attempt is kept.
+ */
+static MemoryContext
+get_scratch(void)
+{
+	if (scratch == NULL)
+		scratch = AllocSetContextCreate(TopMemoryContext,
+										"browser_session audit",
+										ALLOCSET_SMALL_SIZES);
+	return scratch;
+}
+
+/*
  * Adds all attempts of an exchange that is over, which is to be released
- * next, or they would be taken for abandoned as well.  Their rows are written
- * by bs_audit_flush() at the latest.
+ * next, or they would be taken for abandoned as well.
  */
 void
 bs_audit_add(const BsMandate *mandate, const BsExchange *exchange)
 {
 	int			n = bs_exchange_attempts(exchange);
-	MemoryContext old;
 
 	/* Before any of them is kept, for this can fail. */
-	if (pending.n + n > BATCH)
+	if (nunwritten >= BATCH || unwritten_bytes >= BATCH_BYTES)
 		bs_audit_flush();
-	if (pending.context == NULL)
-	{
-		pending.n = 0;
-		pending.level = GetCurrentTransactionNestLevel();
-		pending.context = AllocSetContextCreate(TopTransactionContext,
-												"browser_session audit",
-												ALLOCSET_DEFAULT_SIZES);
-	}
 	for (int i = 0; i < n; i++)
 	{
-		BsAttempt  *attempt;
+		MemoryContext old = MemoryContextSwitchTo(get_scratch());
+		BsAttempt	attempt;
 
-		old = MemoryContextSwitchTo(pending.context);
-		attempt = &pending.attempt[pending.n];
-		bs_audit_describe(mandate, exchange, i, attempt);
+		bs_audit_describe(mandate, exchange, i, &attempt);
+		keep(&attempt);
 		MemoryContextSwitchTo(old);
-		keep(attempt);
-		bs_stats_count(mandate->server, attempt->outcome, attempt->number,
-					   attempt->elapsed);
-		pending.n++;
+		MemoryContextReset(scratch);
+		bs_stats_count(mandate->server, attempt.outcome, attempt.number,
+					   attempt.elapsed);
+	}
+}
+
+/*
+ * Returns the first attempt that is not written, or NULL.
+ */
+static KeptAttempt *
+first_unwritten(void)
+{
+	KeptAttempt *first = NULL;
+	dlist_iter	iter;
+
+	dlist_reverse_foreach(iter, &kept)
+	{
+		KeptAttempt *attempt = dlist_container(KeptAttempt, node, iter.cur);
+
+		if (attempt->written != 0)
+			break;
+		first = attempt;
+	}
+	return first;
+}
+
+/*
+ * Are there rows still to be written?
+ */
+bool
+bs_audit_is_behind(void)
+{
+	return nunwritten > 0;
+}
+
+/*
+ * Notes that the row of an attempt is written, in the current transaction.
+ */
+static void
+note_written(KeptAttempt *attempt)
+{
+	attempt->written = GetCurrentTransactionNestLevel();
+	/* Or else it may have to be written once more. */
+	if (attempt->written == attempt->level && attempt->response != NULL)
+	{
+		pfree(attempt->response);
+		attempt->response = NULL;
 	}
 }
 
@@ -347,13 +461,39 @@ bs_audit_add(const BsMandate *mandate, const BsExchange *exchange)
 void
 bs_audit_flush(void)
 {
-	int			n = pending.n;
+	KeptAttempt *first = first_unwritten();
+	int			n = 0;
+	BsAttempt  *attempts;
+	dlist_node *node;
 
-	if (pending.context == NULL)
+	if (first == NULL)
 		return;
-	pending.n = 0;
-	bs_tracking_save_attempts(pending.attempt, n);
-	MemoryContextReset(pending.context);
+	attempts = palloc(sizeof(BsAttempt) * nunwritten);
+	for (node = &first->node; node != &kept.head; node = node->next)
+	{
+		KeptAttempt *attempt = dlist_container(KeptAttempt, node, node);
+
+		bs_attempt_read(attempt->flat, &attempts[n]);
+		if (attempt->response != NULL)
+			attempts[n].text[BS_ATTEMPT_RESPONSE] = attempt->response;
+		n++;
+	}
+	bs_tracking_save_attempts(attempts, n);
+	pfree(attempts);
+	for (node = &first->node; node != &kept.head; node = node->next)
+		note_written(dlist_container(KeptAttempt, node, node));
+	nunwritten = 0;
+	unwritten_bytes = 0;
+}
+
+/*
+ * Writes them, if there are some, while there is nothing else to do.
+ */
+void
+bs_audit_use_pause(void)
+{
+	if (nunwritten >= PAUSE_BATCH)
+		bs_audit_flush();
 }
 
 /*

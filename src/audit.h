@@ -33,7 +33,12 @@ extern void bs_audit_describe_lost(const BsMandate *mandate,
 								   BsAttempt *attempt);
 extern void bs_audit_add(const BsMandate *mandate,
 						 const BsExchange *exchange);
+extern bool bs_audit_is_behind(void);
+extern void bs_audit_use_pause(void);
 extern void bs_audit_flush(void);
 extern void bs_audit_abandon(void);
+
+/* audit_reader.c */
+extern void bs_audit_install_hooks(void);
 
 #endif							/* BS_AUDIT_H */

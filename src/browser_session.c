@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "audit.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "hooks.h"
@@ -23,13 +24,14 @@ extern PGDLLEXPORT void _PG_init(void);
 
 /*
  * Called by PostgreSQL when the library is loaded.  Preloaded, it also gets
- * shared memory, background workers, and hooks; without, its functions work
- * all the same.  pg_upgrade's servers are not to end anybody's sessions.
+ * shared memory, background workers, and hooks for them; without, its
+ * functions work all the same.  pg_upgrade's servers are not to end anybody's sessions.
  */
 void
 _PG_init(void)
 {
 	bs_settings_define();
+	bs_audit_install_hooks();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	bs_shared_request();

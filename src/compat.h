@@ -5,6 +5,7 @@
 #ifndef BS_COMPAT_H
 #define BS_COMPAT_H
 
+#include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
@@ -59,6 +60,37 @@
 	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
 #define bs_owns_database(database, role) \
 	pg_database_ownercheck((database), (role))
+#endif
+
+/* In which indexes a new version of a row needs entries, and making them. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes bs_which_indexes;
+#define BS_ALL_INDEXES	TU_All
+#define BS_NO_INDEXES	TU_None
+#define bs_insert_index_tuples(result, row, estate, update, which) \
+	ExecInsertIndexTuples((result), (row), (estate), (update), false, NULL, \
+						  NIL, (which) == TU_Summarizing)
+#define bs_insert_index_tuples_unless(result, row, estate, conflict, key) \
+	ExecInsertIndexTuples((result), (row), (estate), false, true, \
+						  (conflict), (key), false)
+#else
+typedef bool bs_which_indexes;
+#define BS_ALL_INDEXES	true
+#define BS_NO_INDEXES	false
+#define bs_insert_index_tuples(result, row, estate, update, which) \
+	ExecInsertIndexTuples((result), (row), (estate), (update), false, NULL, \
+						  NIL)
+#define bs_insert_index_tuples_unless(result, row, estate, conflict, key) \
+	ExecInsertIndexTuples((result), (row), (estate), false, true, \
+						  (conflict), (key))
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define bs_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan((table), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define bs_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan((table), (index), (snapshot), (nkeys), 0)
 #endif
 
 #endif							/* BS_COMPAT_H */

@@ -599,6 +599,15 @@ bs_exchange_release(BsExchange *exchange)
 }
 
 /*
+ * Is told that no exchange will be begun for a while.
+ */
+void
+bs_exchange_rest(void)
+{
+	bs_http_rest();
+}
+
+/*
  * Drops every exchange, under way or over.  For clean-up after an error;
  * does not throw.
  */

@@ -45,6 +45,7 @@ extern const BsResult *bs_exchange_attempt(const BsExchange *exchange, int i);
 extern const char *bs_exchange_id(const BsExchange *exchange);
 extern void *bs_exchange_tag(const BsExchange *exchange);
 extern void bs_exchange_release(BsExchange *exchange);
+extern void bs_exchange_rest(void);
 extern void bs_exchange_abort(void);
 
 #endif							/* BS_EXCHANGE_H */

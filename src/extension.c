@@ -3,7 +3,8 @@
  *		Where the extension is installed in this database.
  *
  * Its objects are found through the catalog's entry of the extension, never
- * through search_path.
+ * through search_path.  What was found is kept until something happens to one
+ * of its tables; that it is not there is not kept.
  */
 #include "postgres.h"
 
@@ -15,9 +16,14 @@
 #include "extension.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+
+/* What was found last, and whether that is still true. */
+static BsExtension known;
+static bool is_known = false;
 
 /*
  * Reads the extension's own entry.
@@ -62,11 +68,21 @@ get_owner(Oid relation)
 }
 
 /*
- * Finds the extension and its tables; false if this database does not have
- * them.  Has to be called in a transaction.
+ * Is called when something has happened to a relation; to any, if that is
+ * invalid.
  */
-bool
-bs_extension_find(BsExtension *extension)
+static void
+forget_cb(Datum arg, Oid relation)
+{
+	(void) arg;
+	if (!OidIsValid(relation) || relation == known.tracked ||
+		relation == known.audit || relation == known.numbers ||
+		relation == known.home)
+		is_known = false;
+}
+
+static bool
+find(BsExtension *extension)
 {
 	memset(extension, 0, sizeof(*extension));
 	if (!read_entry(extension))
@@ -83,6 +99,31 @@ bs_extension_find(BsExtension *extension)
 		return false;
 	extension->owner = get_owner(extension->tracked);
 	return OidIsValid(extension->owner);
+}
+
+/*
+ * Finds the extension and its tables; false if this database does not have
+ * them.  Has to be called in a transaction.
+ */
+bool
+bs_extension_find(BsExtension *extension)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget_cb, (Datum) 0);
+		registered = true;
+	}
+	if (!is_known)
+	{
+		/* It may change while it is being looked for. */
+		is_known = true;
+		if (!find(&known))
+			is_known = false;
+	}
+	*extension = known;
+	return OidIsValid(known.owner);
 }
 
 /*

@@ -136,13 +136,13 @@ direct_plan(const BsAccount *account)
 }
 
 /*
- * Writes the rows of the audit, and has tracked rows reflect what was done.
- * What is not over is left to the worker.
+ * Has tracked rows reflect what was done.  What is not over is left to the
+ * worker.
  */
 static void
 record_call(const BsSettlement *settlements, int n)
 {
-	bs_audit_flush();
+	bs_exchange_rest();
 	if (!bs_tracking_settle(settlements, n))
 		return;
 	for (int i = 0; i < n; i++)
@@ -183,6 +183,9 @@ end_one(BsAccount *account, BsMandate *mandate, FunctionCallInfo fcinfo,
 	bs_audit_begin();
 	bs_exchange_begin(account, &id, direct_plan(account), mandate);
 	bs_session_id_wipe(&id);
+	/* What can be done while the provider thinks costs no time. */
+	(void) bs_exchange_pump(0);
+	bs_audit_use_pause();
 	bs_exchange_wait();
 	exchange = bs_exchange_next();
 	bs_rows_form(account->server, bs_exchange_id(exchange),

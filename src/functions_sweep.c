@@ -254,7 +254,7 @@ end_items(Sweep *sweep)
 		while ((exchange = bs_exchange_next()) != NULL)
 			finish_item(sweep, exchange);
 	}
-	bs_audit_flush();
+	bs_exchange_rest();
 	bs_tracking_record(sweep->settlement, sweep->n);
 }
 

@@ -238,7 +238,7 @@ bs_http_wait(int64 deadline)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		woken = bs_http_poll(http.multi, deadline);
+		woken = bs_http_poll(http.multi, deadline, http.nactive == 1);
 		collect_finished();
 	} while (!woken && dlist_is_empty(&http.finished) &&
 			 bs_clock_now() < deadline);
@@ -282,8 +282,16 @@ void
 bs_http_release(HttpTransfer *transfer)
 {
 	put_transfer(transfer);
-	if (http.nactive == 0 && dlist_is_empty(&http.finished) &&
-		bs_http_transfer_sockets() > MAX_IDLE_SOCKETS)
+}
+
+/*
+ * Is told that there will be nothing to do for a while: gives connections back
+ * if there are many.
+ */
+void
+bs_http_rest(void)
+{
+	if (http.nactive == 0 && bs_http_transfer_sockets() > MAX_IDLE_SOCKETS)
 		close_multi();
 }
 
@@ -319,6 +327,7 @@ bs_http_abort(void)
 	}
 	bs_http_restore_signals(&saved);
 	http.nactive = 0;
+	bs_http_rest();
 }
 
 /*

@@ -61,6 +61,7 @@ extern HttpTransfer *bs_http_next(void);
 extern void *bs_http_tag(const HttpTransfer *transfer);
 extern const HttpReply *bs_http_reply(const HttpTransfer *transfer);
 extern void bs_http_release(HttpTransfer *transfer);
+extern void bs_http_rest(void);
 extern void bs_http_abort(void);
 extern void bs_http_dedicate(void);
 extern int	bs_http_capacity(void);

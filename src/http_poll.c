@@ -34,6 +34,12 @@
 #ifdef USE_EPOLL
 /* Events taken from the kernel in one go. */
 #define MAX_EVENTS			64
+
+/* A wait that is over in so many µs was not worth falling asleep for. */
+#define SHORT_WAIT			100
+
+/* Most short waits in a row that it takes to stay awake in the next one. */
+#define MAX_DOUBT			1024
 #else
 /* Without epoll, waits are cut into pieces of this many milliseconds. */
 #define POLL_PIECE			20
@@ -56,32 +62,86 @@ milliseconds_until(int64 deadline)
 
 #ifdef USE_EPOLL
 
+/* A socket that is, or was, in epoll's set. */
+typedef struct Watched
+{
+	uint32		events;			/* that epoll reports; 0 = not in its set */
+	bool		wanted;			/* by libcurl, now */
+	bool		known;			/* we shall be told when it is closed */
+} Watched;
+
 static struct Poller
 {
 	CURLM	   *multi;			/* whose sockets are watched */
+	Watched    *socket;			/* malloc'd, by descriptor */
+	int			nsockets;		/* length of that */
 	int64		timer;			/* when libcurl wants to be called */
 	int			epoll_fd;		/* -1 = not open */
 	WaitEventSet *wait_set;		/* latch, postmaster's death, epoll_fd */
+	int			short_waits;	/* in a row */
+	int			doubt;			/* so many of them promise another one */
 }			poller = {
-	.epoll_fd = -1
+	.epoll_fd = -1,
+	.doubt = 1
 };
 
 /*
- * Watches a socket as libcurl asks.  "known" is what we gave libcurl to keep
- * with the socket: NULL until it has been added.
+ * Returns what is known of a socket, or NULL if there is no memory.
+ */
+static Watched *
+get_watched(curl_socket_t fd)
+{
+	if (fd >= poller.nsockets)
+	{
+		int			n = fd + 64;
+		Watched    *longer = realloc(poller.socket, sizeof(Watched) * n);
+
+		if (longer == NULL)
+			return NULL;
+		memset(longer + poller.nsockets, 0,
+			   sizeof(Watched) * (n - poller.nsockets));
+		poller.socket = longer;
+		poller.nsockets = n;
+	}
+	return &poller.socket[fd];
+}
+
+/*
+ * Takes a socket out of the set.  Fails if it has been closed, which took it
+ * out, too.
+ */
+static void
+unwatch(curl_socket_t fd)
+{
+	struct epoll_event event = {0};
+
+	(void) epoll_ctl(poller.epoll_fd, EPOLL_CTL_DEL, fd, &event);
+	poller.socket[fd].events = 0;
+}
+
+/*
+ * Watches a socket as libcurl asks.  That of a connection is left in the set
+ * when it is not wanted any more, for it will mostly be used again soon.
  */
 static int
 watch_socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
 				void *known)
 {
 	struct epoll_event event = {0};
+	Watched    *watched = get_watched(fd);
+	bool		in_set;
 
 	(void) easy;
 	(void) arg;
-	if (what == CURL_POLL_REMOVE)
+	(void) known;
+	/* -1 is the end of the multi handle. */
+	if (watched == NULL)
+		return -1;
+	watched->wanted = what != CURL_POLL_REMOVE;
+	if (!watched->wanted)
 	{
-		/* Fails if libcurl has closed it already, which removed it too. */
-		(void) epoll_ctl(poller.epoll_fd, EPOLL_CTL_DEL, fd, &event);
+		if (!watched->known)
+			unwatch(fd);
 		return 0;
 	}
 	if (what & CURL_POLL_IN)
@@ -89,15 +149,44 @@ watch_socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
 	event.data.fd = fd;
-	/* -1 would be the end of the multi handle: try the other way first. */
-	if (epoll_ctl(poller.epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
+	if (event.events == watched->events)
+		return 0;
+	in_set = watched->events != 0;
+	/* It may be another one than we knew by that number. */
+	if (epoll_ctl(poller.epoll_fd, in_set ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
 				  &event) != 0 &&
-		epoll_ctl(poller.epoll_fd, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
+		epoll_ctl(poller.epoll_fd, in_set ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
 				  &event) != 0)
 		return -1;
-	if (known == NULL)
-		curl_multi_assign(poller.multi, fd, &poller);
+	watched->events = event.events;
 	return 0;
+}
+
+/*
+ * Is told of a new socket, whose end it will be told of.  Returns false if
+ * there is no memory.
+ */
+bool
+bs_http_poll_know(int fd)
+{
+	Watched    *watched = get_watched(fd);
+
+	if (watched == NULL)
+		return false;
+	memset(watched, 0, sizeof(*watched));
+	watched->known = true;
+	return true;
+}
+
+/*
+ * Is told that a socket is going to be closed.
+ */
+void
+bs_http_poll_forget(int fd)
+{
+	if (poller.socket[fd].events != 0)
+		unwatch(fd);
+	poller.socket[fd].known = false;
 }
 
 static int
@@ -164,40 +253,99 @@ bs_http_poll_attach(CURLM *multi)
 }
 
 /*
- * Waits for sockets until "deadline", then lets libcurl act.  Returns whether
+ * Takes events that are there already.  Returns their number.
+ */
+static int
+take_events(struct epoll_event *events)
+{
+	return Max(epoll_wait(poller.epoll_fd, events, MAX_EVENTS, 0), 0);
+}
+
+/*
+ * Stays awake for the time of a short wait, if the last waits were short.  A
+ * process that falls asleep and is woken loses more time than a provider next
+ * door takes to answer; with one that is far away no wait is short.  Returns
+ * the number of events.
+ */
+static int
+stay_awake(struct epoll_event *events)
+{
+	int64		until;
+	int			n = 0;
+
+	if (poller.short_waits < poller.doubt)
+		return 0;
+	until = bs_clock_now() + SHORT_WAIT;
+	while (n == 0 && !InterruptPending && bs_clock_now() < until)
+		n = take_events(events);
+	if (n == 0)
+	{
+		poller.short_waits = 0;
+		poller.doubt = Min(poller.doubt * 2, MAX_DOUBT);
+	}
+	return n;
+}
+
+/*
+ * Sleeps until there are events, for so long at most.  Returns their number;
+ * sets *woken if the process's latch ended the sleep.
+ */
+static int
+sleep_until_event(struct epoll_event *events, long milliseconds, bool *woken)
+{
+	int64		began = bs_clock_now();
+	WaitEvent	wakeup;
+	int			n;
+
+	if (WaitEventSetWait(poller.wait_set, milliseconds, &wakeup, 1,
+						 wait_event) > 0 &&
+		(wakeup.events & WL_LATCH_SET))
+	{
+		ResetLatch(MyLatch);
+		*woken = true;
+	}
+	CHECK_FOR_INTERRUPTS();
+	n = take_events(events);
+	if (n > 0 && bs_clock_now() - began <= SHORT_WAIT)
+		poller.short_waits++;
+	else
+		poller.short_waits = 0;
+	return n;
+}
+
+/*
+ * Waits for sockets until "deadline", then lets libcurl act.  "alone" says
+ * that there is but one transfer, whose end is waited for.  Returns whether
  * the process's latch ended the wait.  An event is asked for without waiting
  * first: while there is work, the latch costs nothing.
  */
 bool
-bs_http_poll(CURLM *multi, int64 deadline)
+bs_http_poll(CURLM *multi, int64 deadline, bool alone)
 {
 	struct epoll_event events[MAX_EVENTS];
-	WaitEvent	wakeup;
 	sigset_t	saved;
 	int			running;
 	int			n;
 	bool		woken = false;
 	long		milliseconds = milliseconds_until(Min(deadline, poller.timer));
 
-	n = epoll_wait(poller.epoll_fd, events, MAX_EVENTS, 0);
+	n = take_events(events);
+	if (n == 0 && milliseconds > 0 && alone)
+		n = stay_awake(events);
 	if (n == 0 && milliseconds > 0)
-	{
-		if (WaitEventSetWait(poller.wait_set, milliseconds, &wakeup, 1,
-							 wait_event) > 0 &&
-			(wakeup.events & WL_LATCH_SET))
-		{
-			ResetLatch(MyLatch);
-			woken = true;
-		}
-		CHECK_FOR_INTERRUPTS();
-		n = epoll_wait(poller.epoll_fd, events, MAX_EVENTS, 0);
-	}
+		n = sleep_until_event(events, milliseconds, &woken);
 
 	bs_http_block_signals(&saved);
 	for (int i = 0; i < n; i++)
 	{
 		int			what = 0;
 
+		/* The end of a connection that was kept: libcurl finds out later. */
+		if (!poller.socket[events[i].data.fd].wanted)
+		{
+			unwatch(events[i].data.fd);
+			continue;
+		}
 		if (events[i].events & EPOLLIN)
 			what |= CURL_CSELECT_IN;
 		if (events[i].events & EPOLLOUT)
@@ -231,18 +379,32 @@ bs_http_poll_attach(CURLM *multi)
 	(void) multi;
 }
 
+bool
+bs_http_poll_know(int fd)
+{
+	(void) fd;
+	return true;
+}
+
+void
+bs_http_poll_forget(int fd)
+{
+	(void) fd;
+}
+
 /*
  * The same where there is no epoll: libcurl waits itself, in short pieces,
  * so that interrupts are seen soon.
  */
 bool
-bs_http_poll(CURLM *multi, int64 deadline)
+bs_http_poll(CURLM *multi, int64 deadline, bool alone)
 {
 	long		milliseconds = Min(milliseconds_until(deadline), POLL_PIECE);
 	sigset_t	saved;
 	int			running;
 	bool		woken;
 
+	(void) alone;
 	curl_multi_poll(multi, NULL, 0, (int) milliseconds, NULL);
 	woken = (WaitLatch(MyLatch,
 					   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "http_poll.h"
 #include "http_transfer.h"
 #include "storage/fd.h"
 
@@ -64,6 +65,12 @@ open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	}
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
 				address->protocol);
+	if (fd != CURL_SOCKET_BAD && !bs_http_poll_know(fd))
+	{
+		close(fd);
+		fd = CURL_SOCKET_BAD;
+		transfer->limit = "there is no memory for it";
+	}
 	if (fd == CURL_SOCKET_BAD)
 		ReleaseExternalFD();
 	else
@@ -75,6 +82,7 @@ static int
 close_socket_cb(void *arg, curl_socket_t fd)
 {
 	(void) arg;
+	bs_http_poll_forget(fd);
 	ReleaseExternalFD();
 	nsockets--;
 	return close(fd);
@@ -260,6 +268,57 @@ set_trust(CURL *easy, const char *ca_file)
 }
 
 /*
+ * Sets what is the same for all requests to a server, if the request before
+ * went to another kind of server.  Returns false if there is no memory.
+ */
+static bool
+set_server(HttpTransfer *transfer, const HttpRequest *request)
+{
+	CURL	   *easy = transfer->easy;
+	const char *ca_file = request->ca_file;
+	char	   *copy;
+
+	if (transfer->is_set && transfer->allow_http == request->allow_http &&
+		transfer->direct == request->direct &&
+		(ca_file == NULL ? transfer->ca_file == NULL :
+		 transfer->ca_file != NULL && strcmp(ca_file, transfer->ca_file) == 0))
+		return true;
+	transfer->is_set = false;
+	/* The empty name turns off what the environment says. */
+	if (curl_easy_setopt(easy, CURLOPT_PROXY,
+						 request->direct ? "" : NULL) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->allow_http ?
+						 "http,https" : "https") != CURLE_OK ||
+		!set_trust(easy, ca_file))
+		return false;
+	copy = ca_file == NULL ? NULL : strdup(ca_file);
+	if (copy == NULL && ca_file != NULL)
+		return false;
+	free(transfer->ca_file);
+	transfer->ca_file = copy;
+	transfer->allow_http = request->allow_http;
+	transfer->direct = request->direct;
+	transfer->is_set = true;
+	return true;
+}
+
+/*
+ * Sets the user, if there is one.  Returns false if there is no memory.
+ */
+static bool
+set_user(HttpTransfer *transfer, const HttpRequest *request)
+{
+	CURL	   *easy = transfer->easy;
+
+	transfer->has_user = request->username != NULL;
+	return !transfer->has_user ||
+		(curl_easy_setopt(easy, CURLOPT_USERNAME, request->username) ==
+		 CURLE_OK &&
+		 curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password) ==
+		 CURLE_OK);
+}
+
+/*
  * Makes a transfer ready for a request, with everything that differs between
  * requests.  Returns false if there is no memory for it.
  */
@@ -268,7 +327,8 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 						 void *tag)
 {
 	CURL	   *easy = transfer->easy;
-	long		milliseconds = (long) (request->timeout / BS_US_PER_MS);
+	long		milliseconds = Max((long) (request->timeout / BS_US_PER_MS),
+								   1L);
 
 	transfer->tag = tag;
 	transfer->max_body = request->max_body;
@@ -278,18 +338,11 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 	transfer->curl_error[0] = '\0';
 	memset(&transfer->reply, 0, sizeof(HttpReply));
 	set_method(easy, request);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, Max(milliseconds, 1L));
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, Max(milliseconds, 1L));
-	/* The empty name turns off what the environment says. */
-	curl_easy_setopt(easy, CURLOPT_PROXY, request->direct ? "" : NULL);
-	return curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->allow_http ?
-						 "http,https" : "https") == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_USERNAME, request->username) ==
-		CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password) ==
-		CURLE_OK &&
-		set_trust(easy, request->ca_file) &&
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds);
+	return set_server(transfer, request) &&
+		curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
+		set_user(transfer, request) &&
 		set_headers(transfer, request);
 }
 
@@ -475,8 +528,11 @@ bs_http_transfer_forget(HttpTransfer *transfer)
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
 	curl_slist_free_all(transfer->headers);
 	transfer->headers = NULL;
-	curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, NULL);
-	curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, NULL);
+	if (transfer->has_user)
+	{
+		curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, NULL);
+		curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, NULL);
+	}
 	curl_easy_setopt(transfer->easy, CURLOPT_URL, NULL);
 	if (transfer->buffer != NULL)
 		explicit_bzero(transfer->buffer, transfer->reply.length);
@@ -495,6 +551,7 @@ void
 bs_http_transfer_free(HttpTransfer *transfer)
 {
 	curl_easy_cleanup(transfer->easy);
+	free(transfer->ca_file);
 	free(transfer->buffer);
 	free(transfer);
 }

@@ -15,9 +15,17 @@ struct HttpTransfer
 {
 	dlist_node	node;			/* in active, finished or spare */
 	CURL	   *easy;
-	struct curl_slist *headers;
+	struct curl_slist *headers; /* of the request */
 	void	   *tag;			/* the caller's */
 	size_t		max_body;
+
+	/* What the easy handle is set to, which mostly stays as it is. */
+	char	   *ca_file;		/* malloc'd; NULL = the system's */
+	bool		is_set;			/* any of this has been set */
+	bool		allow_http;
+	bool		direct;
+	bool		has_user;
+
 	bool		tls;			/* the URL is https */
 	size_t		header_bytes;	/* read so far */
 	char	   *buffer;			/* malloc'd: the body */

@@ -290,6 +290,38 @@ redacted(json_t *node, const BsSecrets *secrets)
 }
 
 /*
+ * Is there a secret in any name, string or number?
+ */
+static bool
+holds_secret(json_t *node, const BsSecrets *secrets)
+{
+	const char *name;
+	json_t	   *value;
+	char	   *number;
+	bool		found = false;
+
+	if (json_is_string(node))
+		return bs_redact_finds(secrets, json_string_value(node));
+	if (json_is_object(node))
+	{
+		json_object_foreach(node, name, value)
+			if (bs_redact_finds(secrets, name) || holds_secret(value, secrets))
+				return true;
+		return false;
+	}
+	if (json_is_array(node))
+	{
+		for (size_t i = 0; i < json_array_size(node) && !found; i++)
+			found = holds_secret(json_array_get(node, i), secrets);
+		return found;
+	}
+	number = print_node(node);
+	found = bs_redact_finds(secrets, number);
+	pfree(number);
+	return found;
+}
+
+/*
  * Returns the document as compact JSON in UTF-8, without the secrets.
  */
 char *
@@ -298,7 +330,7 @@ bs_json_print(const BsJson *json, const BsSecrets *secrets)
 	BsJson	   *copy;
 	char	   *text;
 
-	if (secrets->nforms == 0)
+	if (!holds_secret(json->root, secrets))
 		return print_node(json->root);
 	copy = new_document();
 	copy->root = redacted(json->root, secrets);

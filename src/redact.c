@@ -23,6 +23,20 @@
 #define REDACTED "[redacted]"
 
 /*
+ * Notes with which bytes a form can begin in a text: its own first one, or an
+ * escape, whatever it stands for.
+ */
+static void
+note_start(BsSecrets *secrets, const char *form)
+{
+	for (const char *p = "&\\%"; *p; p++)
+		secrets->starts[(unsigned char) *p] = true;
+	secrets->starts[(unsigned char) *form] = true;
+	if (*form == '+')
+		secrets->starts[' '] = true;
+}
+
+/*
  * Keeps the forms sorted by length, the longest first: where one form holds
  * another, the whole of it has to go.  Takes over "form"; drops it if it is
  * there already.
@@ -48,6 +62,7 @@ add_form(BsSecrets *secrets, char *form)
 			(secrets->nforms - at) * sizeof(char *));
 	secrets->form[at] = form;
 	secrets->nforms++;
+	note_start(secrets, form);
 }
 
 /*
@@ -197,26 +212,56 @@ bs_redact_add_encoded(BsSecrets *secrets, const char *encoded)
 }
 
 /*
+ * Returns where in "text" the first secret is, and sets *length to how long it
+ * is; the end of "text" and 0 if there is none.
+ */
+static const char *
+find_secret(const BsSecrets *secrets, const char *text, size_t *length)
+{
+	*length = 0;
+	for (; *text != '\0'; text++)
+	{
+		if (!secrets->starts[(unsigned char) *text])
+			continue;
+		for (int i = 0; i < secrets->nforms && *length == 0; i++)
+			*length = match(text, secrets->form[i]);
+		if (*length > 0)
+			break;
+	}
+	return text;
+}
+
+/*
+ * Is there any form of any secret in "text"?
+ */
+bool
+bs_redact_finds(const BsSecrets *secrets, const char *text)
+{
+	size_t		length;
+
+	(void) find_secret(secrets, text, &length);
+	return length > 0;
+}
+
+/*
  * Returns a copy of "text" with every form of every secret replaced.
  */
 char *
 bs_redact(const BsSecrets *secrets, const char *text)
 {
 	StringInfoData buf;
+	size_t		length;
 
 	initStringInfo(&buf);
-	while (*text != '\0')
+	do
 	{
-		size_t		length = 0;
+		const char *secret = find_secret(secrets, text, &length);
 
-		for (int i = 0; i < secrets->nforms && length == 0; i++)
-			length = match(text, secrets->form[i]);
+		appendBinaryStringInfo(&buf, text, (int) (secret - text));
 		if (length > 0)
 			appendStringInfoString(&buf, REDACTED);
-		else
-			appendStringInfoChar(&buf, *text);
-		text += Max(length, 1);
-	}
+		text = secret + length;
+	} while (length > 0);
 	return buf.data;
 }
 
@@ -236,7 +281,7 @@ bs_redact_wipe(char *secret)
 void
 bs_redact_copy(BsSecrets *to, const BsSecrets *from)
 {
-	to->nforms = from->nforms;
+	*to = *from;
 	for (int i = 0; i < from->nforms; i++)
 		to->form[i] = pstrdup(from->form[i]);
 }
@@ -250,4 +295,5 @@ bs_redact_wipe_all(BsSecrets *secrets)
 	for (int i = 0; i < secrets->nforms; i++)
 		bs_redact_wipe(secrets->form[i]);
 	secrets->nforms = 0;
+	memset(secrets->starts, 0, sizeof(secrets->starts));
 }

@@ -12,12 +12,14 @@ typedef struct BsSecrets
 {
 	int			nforms;
 	char	   *form[BS_MAX_SECRET_FORMS];	/* never empty, longest first */
+	bool		starts[256];	/* bytes that one can begin with in a text */
 } BsSecrets;
 
 extern void bs_redact_add(BsSecrets *secrets, const char *secret);
 extern void bs_redact_add_pair(BsSecrets *secrets, const char *username,
 							   const char *password);
 extern void bs_redact_add_encoded(BsSecrets *secrets, const char *encoded);
+extern bool bs_redact_finds(const BsSecrets *secrets, const char *text);
 extern char *bs_redact(const BsSecrets *secrets, const char *text);
 extern void bs_redact_copy(BsSecrets *to, const BsSecrets *from);
 extern void bs_redact_wipe(char *secret);

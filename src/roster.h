@@ -40,7 +40,7 @@ extern void bs_roster_report(BsWorkerReport *report);
 extern bool bs_roster_sign_on(int slot, Oid *database);
 extern void bs_roster_sign_off(bool wanted);
 extern void bs_roster_leave(void);
-extern bool bs_roster_take_wake(void);
+extern bool bs_roster_take_wake(TimestampTz *added);
 extern void bs_roster_show(const char *state, int in_flight,
 						   TimestampTz next_due);
 extern void bs_roster_show_error(const char *error);

@@ -53,8 +53,16 @@ wake_own_database(TimestampTz due)
 
 	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
 	slot = bs_slot_find(MyDatabaseId);
-	if (slot != NULL && due < slot->next_due)
-		bs_slot_wake(slot);
+	if (slot != NULL)
+	{
+		slot->added_due = Min(slot->added_due, due);
+		if (due >= slot->next_due)
+			;
+		else if (slot->stage == RUNNING)
+			SetLatch(slot->latch);
+		else
+			slot->wake = true;
+	}
 	LWLockRelease(bs_roster_lock);
 	/* A row is tracked, and nobody has told of the extension. */
 	if (slot == NULL && due != DT_NOBEGIN)

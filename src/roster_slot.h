@@ -28,6 +28,7 @@ typedef struct RosterSlot
 	Latch	   *latch;			/* if running */
 	bool		closing;		/* it takes no more unsaved attempts */
 	bool		wake;			/* the worker is to look at its tables */
+	TimestampTz added_due;		/* first of what was added since it looked */
 	TimestampTz started_at;
 	TimestampTz start_after;	/* do not start it before */
 	int			failures;		/* in a row */

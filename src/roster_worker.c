@@ -43,6 +43,7 @@ bs_roster_sign_on(int number, Oid *database)
 		slot->latch = MyLatch;
 		slot->started_at = GetCurrentTimestamp();
 		slot->wake = false;
+		slot->added_due = DT_NOEND;
 		slot->closing = false;
 		slot->state = "starting";
 		slot->in_flight = 0;
@@ -74,7 +75,8 @@ leave(bool wanted, bool failed)
 	/* Whoever comes from now on is to wake the next one. */
 	own->next_due = DT_NOEND;
 	/* Somebody may have changed his mind since it last looked. */
-	own->wanted = own->wanted && (wanted || own->wake);
+	own->wanted = own->wanted && (wanted || own->wake ||
+								   own->added_due != DT_NOEND);
 	if (failed)
 	{
 		int			pause = RESTART_PAUSE;
@@ -116,23 +118,27 @@ bs_roster_leave(void)
 }
 
 /*
- * Has somebody woken this worker since it last asked?
+ * Has somebody woken this worker since it last asked?  Sets *added to when the
+ * first session is due that has been added since then, by somebody who need
+ * not have woken it.
  */
 bool
-bs_roster_take_wake(void)
+bs_roster_take_wake(TimestampTz *added)
 {
 	bool		wake;
 
 	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
 	wake = own->wake;
 	own->wake = false;
+	*added = own->added_due;
+	own->added_due = DT_NOEND;
 	LWLockRelease(bs_roster_lock);
 	return wake;
 }
 
 /*
  * Shows what this worker does; "state" is a constant.  Who commits something
- * earlier than "next_due" will wake it.
+ * earlier than "next_due" sets its latch.
  */
 void
 bs_roster_show(const char *state, int in_flight, TimestampTz next_due)
@@ -142,7 +148,7 @@ bs_roster_show(const char *state, int in_flight, TimestampTz next_due)
 	own->in_flight = in_flight;
 	own->next_due = next_due;
 	/* The latch may have been reset by something else that waited. */
-	if (own->wake)
+	if (own->wake || own->added_due < next_due)
 		SetLatch(own->latch);
 	LWLockRelease(bs_roster_lock);
 }

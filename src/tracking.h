@@ -31,6 +31,8 @@ extern bool bs_tracking_retry(const BsSessionKey *key, Oid role);
 extern void bs_tracking_delete(const BsSessionKey *key, Oid role);
 extern bool bs_tracking_is_own_statement(void);
 
+extern void bs_tracking_set_for_good(void);
+
 /* ----- attempts and what they mean for tracked rows ----- */
 
 /* What becomes of a tracked row. */
@@ -51,7 +53,9 @@ typedef struct BsSettlement
 #define BS_STATE_ENDED		"ended"
 #define BS_STATE_FAILED		"failed"
 
+extern void bs_tracking_check_audit(void);
 extern void bs_tracking_save_attempts(const BsAttempt *attempts, int n);
+extern bool bs_tracking_knows(const char *provider, const char *session_id);
 extern bool bs_tracking_settle(const BsSettlement *settlements, int n);
 
 /* ----- the worker's and the sweep's (tracking_worker.c) ----- */
@@ -61,7 +65,7 @@ typedef struct BsLaneDue
 {
 	char	   *provider;
 	char	   *role;
-	TimestampTz due;			/* of the first session */
+	TimestampTz due;			/* of the first session, or before that */
 } BsLaneDue;
 
 /* A session whose end is claimed. */
@@ -72,11 +76,13 @@ typedef struct BsClaim
 	char	   *session_id;
 	char	   *reason;
 	int			attempt;
+	TimestampTz due;			/* when it was */
 	bool		requested;		/* an end was accepted earlier */
 	bool		lost;			/* the attempt before was never recorded */
 } BsClaim;
 
 extern BsLaneDue *bs_tracking_lanes(int *n);
+extern TimestampTz bs_tracking_next(const BsLaneDue *lane);
 extern BsClaim *bs_tracking_claim(const BsLaneDue *lane, TimestampTz now,
 								  int most, TimestampTz lease, int *n);
 extern void bs_tracking_record(BsSettlement *settlements, int n);

@@ -4,13 +4,22 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "catalog/pg_type_d.h"
+#include "commands/sequence.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "tracking.h"
-#include "tracking_statement.h"
+#include "tracking_table.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
+
+/* Rows that go into the audit at once. */
+#define APPEND_BATCH	64
 
 static BsStatement save = {
 	.sql = "INSERT INTO @.bsession_audit (provider, session_id, reason,"
@@ -55,6 +64,14 @@ static BsStatement settle = {
 	.narguments = 8,
 	.type = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, NAMEOID}
+};
+
+static const BsTableShape audit_shape = {
+	.ncolumns = 16,
+	.type = {INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+		TEXTOID, INT4OID, INT4OID, INTERVALOID, TEXTOID, JSONBOID, NAMEOID,
+		TEXTOID, INETOID, BOOLOID},
+	.nchecks = 1
 };
 
 /* How an array of a type that is passed by value or as a float is made. */
@@ -134,17 +151,105 @@ set_figures(Datum *arguments, const BsAttempt *attempts, int n)
 }
 
 /*
- * Writes attempts into the audit.
+ * Fills in a text, or what is made of it by an input function.
  */
-void
-bs_tracking_save_attempts(const BsAttempt *attempts, int n)
+static void
+set_text(TupleTableSlot *row, int column, const char *text,
+		 PGFunction input)
+{
+	row->tts_isnull[column] = text == NULL;
+	if (text == NULL)
+		return;
+	row->tts_values[column] = input == NULL ? CStringGetTextDatum(text) :
+		DirectFunctionCall1(input, CStringGetDatum(text));
+}
+
+/*
+ * Fills in a row of the audit, in the current memory context.
+ */
+static void
+fill_row(TupleTableSlot *row, int64 number, const BsAttempt *attempt)
+{
+	const char *const *text = attempt->text;
+	Interval   *elapsed = palloc0(sizeof(Interval));
+
+	ExecClearTuple(row);
+	memset(row->tts_isnull, 0, sizeof(bool) * audit_shape.ncolumns);
+	elapsed->time = attempt->elapsed;
+	row->tts_values[0] = Int64GetDatum(number);
+	row->tts_values[1] = TimestampTzGetDatum(attempt->at);
+	set_text(row, 2, text[BS_ATTEMPT_PROVIDER], NULL);
+	set_text(row, 3, text[BS_ATTEMPT_SESSION_ID], NULL);
+	set_text(row, 4, text[BS_ATTEMPT_REASON], NULL);
+	set_text(row, 5, bs_outcome_name(attempt->outcome), NULL);
+	set_text(row, 6, text[BS_ATTEMPT_PROVIDER_STATUS], NULL);
+	row->tts_values[7] = Int32GetDatum(attempt->http_status);
+	row->tts_isnull[7] = attempt->http_status == 0;
+	row->tts_values[8] = Int32GetDatum(attempt->number);
+	row->tts_values[9] = IntervalPGetDatum(elapsed);
+	row->tts_isnull[9] = attempt->elapsed < 0;
+	set_text(row, 10, text[BS_ATTEMPT_ERROR], NULL);
+	set_text(row, 11, text[BS_ATTEMPT_RESPONSE], jsonb_in);
+	set_text(row, 12, text[BS_ATTEMPT_ACTOR], namein);
+	set_text(row, 13, text[BS_ATTEMPT_APPLICATION], NULL);
+	set_text(row, 14, text[BS_ATTEMPT_CLIENT_ADDR], inet_in);
+	row->tts_values[15] = BoolGetDatum(attempt->rolled_back);
+	ExecStoreVirtualTuple(row);
+}
+
+/*
+ * Writes attempts into the audit without a statement.  Returns false if the
+ * table is not as the extension made it.
+ */
+static bool
+append(const BsScope *scope, const BsAttempt *attempts, int n)
+{
+	TupleTableSlot *rows[APPEND_BATCH];
+	int			nrows = Min(n, APPEND_BATCH);
+	MemoryContext context;
+	MemoryContext old;
+	BsTable		audit;
+
+	if (!bs_table_open(&audit, scope->extension.audit, &audit_shape))
+		return false;
+	for (int i = 0; i < nrows; i++)
+		rows[i] = table_slot_create(audit.relation, NULL);
+	context = AllocSetContextCreate(CurrentMemoryContext,
+									"browser_session rows",
+									ALLOCSET_DEFAULT_SIZES);
+	while (n > 0)
+	{
+		int			some = Min(n, nrows);
+
+		old = MemoryContextSwitchTo(context);
+		for (int i = 0; i < some; i++)
+			fill_row(rows[i], nextval_internal(scope->extension.numbers,
+											   false), &attempts[i]);
+		bs_table_insert(&audit, rows, some);
+		MemoryContextSwitchTo(old);
+		for (int i = 0; i < some; i++)
+			ExecClearTuple(rows[i]);
+		MemoryContextReset(context);
+		attempts += some;
+		n -= some;
+	}
+	for (int i = 0; i < nrows; i++)
+		ExecDropSingleTupleTableSlot(rows[i]);
+	MemoryContextDelete(context);
+	bs_table_close(&audit);
+	return true;
+}
+
+/*
+ * The same with a statement.
+ */
+static void
+insert(const BsAttempt *attempts, int n)
 {
 	BsScope		scope;
 	Datum		arguments[15];
 	const char **texts;
 
-	if (n == 0)
-		return;
 	bs_statement_begin(&scope);
 	texts = palloc(sizeof(char *) * n);
 	for (int column = 0; column < BS_ATTEMPT_NTEXTS; column++)
@@ -156,6 +261,25 @@ bs_tracking_save_attempts(const BsAttempt *attempts, int n)
 	set_figures(arguments + BS_ATTEMPT_NTEXTS, attempts, n);
 	(void) bs_statement_run(&scope, &save, arguments, NULL);
 	bs_statement_end(&scope);
+}
+
+/*
+ * Writes attempts into the audit.
+ */
+void
+bs_tracking_save_attempts(const BsAttempt *attempts, int n)
+{
+	BsScope		scope;
+	bool		done;
+
+	if (n == 0)
+		return;
+	bs_scope_begin(&scope);
+	bs_statement_guard(scope.extension.audit);
+	done = append(&scope, attempts, n);
+	bs_scope_end(&scope);
+	if (!done)
+		insert(attempts, n);
 }
 
 /*
@@ -186,6 +310,21 @@ bs_settlement_arguments(Datum *arguments, const BsSettlement *settlements,
 }
 
 /*
+ * Is there a row of a session, or has there lately been one?  If there is
+ * none, no more has to be done than that.
+ */
+bool
+bs_tracking_knows(const char *provider, const char *session_id)
+{
+	BsSettlement sought = {.provider = provider, .session_id = session_id};
+	BsSettlement found;
+	BsExtension extension;
+
+	bs_extension_get(&extension);
+	return bs_table_pick(extension.tracked, &sought, 1, &found) > 0;
+}
+
+/*
  * Has the tracked rows, if there are any, reflect what direct calls of the
  * current role did.  Returns whether there were.  Rows that are not this
  * role's to change stay as they are: it may have another credential.
@@ -193,14 +332,19 @@ bs_settlement_arguments(Datum *arguments, const BsSettlement *settlements,
 bool
 bs_tracking_settle(const BsSettlement *settlements, int n)
 {
+	BsSettlement *tracked = palloc_extended(sizeof(BsSettlement) * (n + 1),
+											MCXT_ALLOC_HUGE);
+	BsExtension extension;
 	BsScope		scope;
 	Datum		arguments[8];
 	bool		any;
 
+	bs_extension_get(&extension);
+	n = bs_table_pick(extension.tracked, settlements, n, tracked);
 	if (n == 0)
 		return false;
 	bs_statement_begin(&scope);
-	bs_settlement_arguments(arguments, settlements, n);
+	bs_settlement_arguments(arguments, tracked, n);
 	arguments[7] = bs_role_name(scope.role);
 	any = bs_statement_run(&scope, &settle, arguments, NULL) > 0;
 	bs_statement_end(&scope);

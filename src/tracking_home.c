@@ -78,7 +78,7 @@ bs_tracking_adopt(void)
 	home = look_home(&scope, place);
 	if (!home)
 	{
-		bs_statement_guard(scope.home);
+		bs_statement_guard(scope.extension.home);
 		(void) bs_statement_run(&scope, &leave_home, NULL, NULL);
 		(void) bs_statement_run(&scope, &settle_down, place, NULL);
 	}
@@ -100,7 +100,7 @@ bs_tracking_leave_home(void)
 	if (TransactionIdEquals(done_in, GetCurrentTransactionId()))
 		return;
 	bs_statement_begin(&scope);
-	bs_statement_guard(scope.home);
+	bs_statement_guard(scope.extension.home);
 	left = bs_statement_run(&scope, &leave_home, NULL, NULL) > 0;
 	bs_statement_end(&scope);
 	done_in = GetCurrentTransactionId();

@@ -8,11 +8,12 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "roster.h"
 #include "tracking.h"
-#include "tracking_statement.h"
+#include "tracking_table.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -178,12 +179,70 @@ run_at(BsScope *scope, BsStatement *statement, const BsSessionKey *key,
 }
 
 /*
- * Tracks a session, or moves the expiry of one that is tracked.  "metadata" is
- * a jsonb.  Returns the row in the caller's memory context.
+ * Fills in the row of a session that is not tracked yet, with what the table's
+ * defaults say.
  */
-HeapTuple
-bs_tracking_track(const BsSessionKey *key, Oid role, Datum expires_at,
-				  bool never, Datum metadata)
+static void
+fill_row(TupleTableSlot *row, const Datum *arguments, bool never)
+{
+	Datum	   *values = row->tts_values;
+
+	memset(row->tts_isnull, false, sizeof(bool) * BS_TRACKED_COLUMNS);
+	values[BS_TRACKED_PROVIDER] = arguments[0];
+	values[BS_TRACKED_SESSION_ID] = arguments[1];
+	values[BS_TRACKED_STATE] = CStringGetTextDatum("active");
+	values[BS_TRACKED_EXPIRES_AT] = arguments[3];
+	row->tts_isnull[BS_TRACKED_EXPIRES_AT] = never;
+	values[BS_TRACKED_NEXT_ATTEMPT_AT] = arguments[3];
+	row->tts_isnull[BS_TRACKED_NEXT_ATTEMPT_AT] = never;
+	values[BS_TRACKED_ATTEMPTS] = Int32GetDatum(0);
+	row->tts_isnull[BS_TRACKED_OUTCOME] = true;
+	row->tts_isnull[BS_TRACKED_LAST_ERROR] = true;
+	values[BS_TRACKED_TRACKED_BY] = arguments[2];
+	values[BS_TRACKED_TRACKED_AT] =
+		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	row->tts_isnull[BS_TRACKED_ENDED_AT] = true;
+	values[BS_TRACKED_METADATA] = arguments[4];
+	values[BS_TRACKED_REASON] = CStringGetTextDatum(BS_REASON_EXPIRY);
+	row->tts_isnull[BS_TRACKED_CLAIMED_BY] = true;
+	ExecStoreVirtualTuple(row);
+}
+
+/*
+ * Tracks a session without a statement, if there is no row of it and the table
+ * is as the extension made it.  Returns the row, or NULL.
+ */
+static HeapTuple
+track_new(const BsSessionKey *key, Oid role, Datum expires_at, bool never,
+		  Datum metadata)
+{
+	Datum		arguments[5];
+	BsScope		scope;
+	BsTable		tracked;
+	HeapTuple	row = NULL;
+
+	bs_scope_begin(&scope);
+	bs_statement_guard(scope.extension.tracked);
+	if (bs_table_open(&tracked, scope.extension.tracked, &bs_tracked_shape))
+	{
+		set_key(arguments, key, role);
+		arguments[3] = expires_at;
+		arguments[4] = metadata;
+		fill_row(tracked.row, arguments, never);
+		if (bs_table_insert_new(&tracked))
+			row = ExecCopySlotHeapTuple(tracked.row);
+		bs_table_close(&tracked);
+	}
+	bs_scope_end(&scope);
+	return row;
+}
+
+/*
+ * Tracks a session with a statement, whether there is a row of it or not.
+ */
+static HeapTuple
+track_anyway(const BsSessionKey *key, Oid role, Datum expires_at,
+			 bool never, Datum metadata)
 {
 	Datum		arguments[5];
 	bool		nulls[5] = {false, false, false, never, false};
@@ -216,6 +275,21 @@ bs_tracking_track(const BsSessionKey *key, Oid role, Datum expires_at,
 						key->id, key->provider),
 				 errdetail("Others track and untrack it all the time.")));
 	bs_statement_end(&scope);
+	return row;
+}
+
+/*
+ * Tracks a session, or moves the expiry of one that is tracked.  "metadata" is
+ * a jsonb.  Returns the row in the caller's memory context.
+ */
+HeapTuple
+bs_tracking_track(const BsSessionKey *key, Oid role, Datum expires_at,
+				  bool never, Datum metadata)
+{
+	HeapTuple	row = track_new(key, role, expires_at, never, metadata);
+
+	if (row == NULL)
+		row = track_anyway(key, role, expires_at, never, metadata);
 	if (!never)
 		bs_roster_wake_at_commit(DatumGetTimestampTz(expires_at));
 	return row;

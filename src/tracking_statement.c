@@ -11,11 +11,12 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
-#include "extension.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
+#include "optimizer/cost.h"
 #include "tracking.h"
 #include "tracking_statement.h"
 #include "utils/array.h"
@@ -23,11 +24,18 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
-/* What statements are parsed with. */
+/* What statements are parsed and planned with. */
 #define SEARCH_PATH		"pg_catalog, pg_temp"
+static const char *const settings[][2] = {
+	/* A kept plan is made anew if it is run with another path. */
+	{"search_path", SEARCH_PATH},
+	{"enable_seqscan", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"enable_bitmapscan", "off"},
+};
 
 /* The only trigger that bsession_tracked is to have. */
 #define OWN_TRIGGER		"bsession_check_tracked"
@@ -61,6 +69,35 @@ is_own(const Trigger *trigger, Oid schema)
 }
 
 /*
+ * Raises an error if a table has a trigger that is not the extension's own.
+ */
+static void
+refuse_triggers(Relation table)
+{
+	const TriggerDesc *triggers = table->trigdesc;
+	Oid			schema = RelationGetNamespace(table);
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const char *name = triggers->triggers[i].tgname;
+
+		if (triggers->triggers[i].tgisinternal ||
+			is_own(&triggers->triggers[i], schema))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has trigger \"%s\"",
+						RelationGetRelationName(table), name),
+				 errdetail("It would run with the rights of the table's "
+						   "owner."),
+				 errhint("DROP TRIGGER %s ON %s;", quote_identifier(name),
+						 quote_qualified_identifier
+						 (get_namespace_name(schema),
+						  RelationGetRelationName(table)))));
+	}
+}
+
+/*
  * Raises an error if a table that is to be written to has a trigger that is
  * not the extension's own: it would run with the rights of the owner, whoever
  * made it.  Those of foreign keys change to the rights that are due to them.
@@ -70,51 +107,64 @@ is_own(const Trigger *trigger, Oid schema)
 void
 bs_statement_guard(Oid table)
 {
-	Oid			schema = get_rel_namespace(table);
-	Relation	relation;
-	TriggerDesc *triggers;
-	const char *name = NULL;
+	Relation	relation = try_table_open(table, RowExclusiveLock);
 
-	LockRelationOid(table, RowExclusiveLock);
-	relation = RelationIdGetRelation(table);
-	triggers = relation == NULL ? NULL : relation->trigdesc;
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (!triggers->triggers[i].tgisinternal &&
-			!is_own(&triggers->triggers[i], schema))
-			name = pstrdup(triggers->triggers[i].tgname);
-	if (relation != NULL)
-		RelationClose(relation);
-	if (name != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has trigger \"%s\"",
-						get_rel_name(table), name),
-				 errdetail("It would run with the rights of the table's "
-						   "owner."),
-				 errhint("DROP TRIGGER %s ON %s;", quote_identifier(name),
-						 quote_qualified_identifier
-						 (get_namespace_name(schema), get_rel_name(table)))));
+	if (relation == NULL)
+		return;
+	refuse_triggers(relation);
+	table_close(relation, NoLock);
 }
 
 /*
- * Begins to run statements.  Raises an error if the extension is not there,
- * or its tables have triggers that are not its own.
+ * Raises an error if attempts could not be saved, as far as that can be known
+ * without a lock that lasts.
  */
 void
-bs_statement_begin(BsScope *scope)
+bs_tracking_check_audit(void)
 {
 	BsExtension extension;
+	Relation	audit;
 
 	bs_extension_get(&extension);
-	bs_statement_guard(extension.tracked);
-	bs_statement_guard(extension.audit);
-	scope->home = extension.home;
-	scope->tracked = extension.tracked;
-	scope->schema = get_namespace_name(extension.schema);
+	audit = table_open(extension.audit, AccessShareLock);
+	refuse_triggers(audit);
+	table_close(audit, AccessShareLock);
+}
+
+/*
+ * Are the settings what statements need?  In a process of our own they always
+ * are.
+ */
+static bool
+is_set(void)
+{
+	return !enable_seqscan && !enable_hashjoin && !enable_mergejoin &&
+		!enable_bitmapscan && strcmp(namespace_search_path, SEARCH_PATH) == 0;
+}
+
+/*
+ * Sets what statements need for the rest of this process's life, which is
+ * all ours.
+ */
+void
+bs_tracking_set_for_good(void)
+{
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_USERSET,
+						PGC_S_OVERRIDE);
+}
+
+/*
+ * Begins to work on the tables as their owner.  Raises an error if the
+ * extension is not there.  What is written to has to be guarded.
+ */
+void
+bs_scope_begin(BsScope *scope)
+{
+	bs_extension_get(&scope->extension);
 	scope->context = CurrentMemoryContext;
 	GetUserIdAndSecContext(&scope->role, &scope->security);
-	SPI_connect();
-	SetUserIdAndSecContext(extension.owner, scope->security |
+	SetUserIdAndSecContext(scope->extension.owner, scope->security |
 						   SECURITY_LOCAL_USERID_CHANGE);
 }
 
@@ -123,17 +173,40 @@ bs_statement_begin(BsScope *scope)
  * transaction or subtransaction ends.
  */
 void
-bs_statement_end(BsScope *scope)
+bs_scope_end(BsScope *scope)
 {
 	SetUserIdAndSecContext(scope->role, scope->security);
-	SPI_finish();
 }
 
-static void
-set_for_now(const char *setting, const char *value)
+/*
+ * The same with what running statements needs.  Raises an error if the tables
+ * have triggers that are not the extension's own.
+ */
+void
+bs_statement_begin(BsScope *scope)
 {
-	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	bs_scope_begin(scope);
+	bs_statement_guard(scope->extension.tracked);
+	bs_statement_guard(scope->extension.audit);
+	scope->schema = get_namespace_name(scope->extension.schema);
+	scope->settings = 0;
+	SPI_connect();
+	if (is_set())
+		return;
+	scope->settings = NewGUCNestLevel();
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+}
+
+void
+bs_statement_end(BsScope *scope)
+{
+	if (scope->settings != 0)
+		AtEOXact_GUC(true, scope->settings);
+	SPI_finish();
+	bs_scope_end(scope);
 }
 
 /*
@@ -161,12 +234,9 @@ name_schema(const char *sql, const char *schema)
 static void
 prepare(BsScope *scope, BsStatement *statement)
 {
-	int			level = NewGUCNestLevel();
-
 	if (statement->plan != NULL)
 		SPI_freeplan(statement->plan);
 	statement->plan = NULL;
-	set_for_now("search_path", SEARCH_PATH);
 	statement->plan = SPI_prepare_cursor(name_schema(statement->sql,
 													 scope->schema),
 										 statement->narguments,
@@ -176,9 +246,8 @@ prepare(BsScope *scope, BsStatement *statement)
 		elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
 			 SPI_result_code_string(SPI_result));
 	SPI_keepplan(statement->plan);
-	statement->made_for = scope->tracked;
+	statement->made_for = scope->extension.tracked;
 	namestrcpy(&statement->schema, scope->schema);
-	AtEOXact_GUC(true, level);
 }
 
 /*
@@ -190,22 +259,15 @@ bs_statement_run(BsScope *scope, BsStatement *statement, Datum *arguments,
 				 const bool *nulls)
 {
 	char		null_marks[BS_MAX_ARGUMENTS];
-	int			level;
 	int volatile status = 0;
 
-	if (statement->plan == NULL || statement->made_for != scope->tracked ||
+	if (statement->plan == NULL ||
+		statement->made_for != scope->extension.tracked ||
 		strcmp(NameStr(statement->schema), scope->schema) != 0)
 		prepare(scope, statement);
 	for (int i = 0; i < statement->narguments; i++)
 		null_marks[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
 
-	level = NewGUCNestLevel();
-	/* A kept plan is made anew if it is run with another path. */
-	set_for_now("search_path", SEARCH_PATH);
-	set_for_now("enable_seqscan", "off");
-	set_for_now("enable_hashjoin", "off");
-	set_for_now("enable_mergejoin", "off");
-	set_for_now("enable_bitmapscan", "off");
 	running = true;
 	PG_TRY();
 	{
@@ -217,7 +279,6 @@ bs_statement_run(BsScope *scope, BsStatement *statement, Datum *arguments,
 		running = false;
 	}
 	PG_END_TRY();
-	AtEOXact_GUC(true, level);
 	if (status < 0)
 		elog(ERROR, "could not run \"%s\": %s", statement->sql,
 			 SPI_result_code_string(status));

@@ -6,6 +6,7 @@
 #define BS_TRACKING_STATEMENT_H
 
 #include "executor/spi.h"
+#include "extension.h"
 #include "tracking.h"
 
 #define BS_MAX_ARGUMENTS	18
@@ -25,14 +26,16 @@ typedef struct BsStatement
 
 typedef struct BsScope
 {
-	Oid			tracked;		/* bsession_tracked's oid */
-	Oid			home;			/* bsession_home's */
-	const char *schema;			/* the extension's schema */
+	BsExtension extension;
+	const char *schema;			/* the extension's; of statements only */
+	int			settings;		/* level they are set at, 0 = none is */
 	Oid			role;			/* the caller's */
 	int			security;		/* likewise */
 	MemoryContext context;		/* likewise */
 } BsScope;
 
+extern void bs_scope_begin(BsScope *scope);
+extern void bs_scope_end(BsScope *scope);
 extern void bs_statement_begin(BsScope *scope);
 extern void bs_statement_guard(Oid table);
 extern void bs_statement_end(BsScope *scope);

@@ -44,8 +44,9 @@ static BsStatement lanes = {
 
 static BsStatement claim = {
 	.sql = "WITH due AS MATERIALIZED ("
-	" SELECT ctid AS tid, claimed_by FROM @.bsession_tracked"
+	" SELECT ctid AS tid, claimed_by, next_attempt_at FROM @.bsession_tracked"
 	" WHERE provider = $1 AND tracked_by = $2 AND next_attempt_at <= $3"
+	" AND next_attempt_at >= $9"
 	" AND (SELECT count(*) > 0 AND bool_and(system_identifier = $7"
 	"  AND database = $8) FROM @.bsession_home)"
 	" ORDER BY next_attempt_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)"
@@ -53,10 +54,20 @@ static BsStatement claim = {
 	" attempts = t.attempts + 1, claimed_by = $5, next_attempt_at = $6"
 	" FROM due WHERE t.ctid = due.tid"
 	" RETURNING t.provider, t.tracked_by, t.session_id, t.reason,"
-	" t.attempts, t.outcome = 'requested', due.claimed_by IS NOT NULL",
-	.narguments = 8,
+	" t.attempts, t.outcome = 'requested', due.claimed_by IS NOT NULL,"
+	" due.next_attempt_at",
+	.narguments = 9,
 	.type = {TEXTOID, NAMEOID, TIMESTAMPTZOID, INT4OID, INT4OID,
-		TIMESTAMPTZOID, INT8OID, OIDOID}
+		TIMESTAMPTZOID, INT8OID, OIDOID, TIMESTAMPTZOID}
+};
+
+/* What is due first in a lane, not before a time. */
+static BsStatement next = {
+	.sql = "SELECT next_attempt_at FROM @.bsession_tracked"
+	" WHERE provider = $1 AND tracked_by = $2 AND next_attempt_at >= $3"
+	" ORDER BY next_attempt_at LIMIT 1",
+	.narguments = 3,
+	.type = {TEXTOID, NAMEOID, TIMESTAMPTZOID}
 };
 
 /* Says of which rows it could not, because somebody has them locked. */
@@ -104,10 +115,11 @@ static BsStatement void_claims = {
 	.type = {TIMESTAMPTZOID, INT4OID}
 };
 
+/* The first ones are the oldest but for some milliseconds. */
 static BsStatement forget_attempts = {
-	.sql = "DELETE FROM @.bsession_audit WHERE ctid = ANY (ARRAY("
-	" SELECT ctid FROM @.bsession_audit WHERE at < $1"
-	" ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+	.sql = "DELETE FROM @.bsession_audit WHERE at < $1 AND ctid = ANY (ARRAY("
+	" SELECT ctid FROM @.bsession_audit"
+	" ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))",
 	.narguments = 2,
 	.type = {TIMESTAMPTZOID, INT4OID}
 };
@@ -169,19 +181,42 @@ fetch_claims(BsScope *scope, int n)
 		claims[i].requested = DatumGetBool(bs_statement_get(i, 6, &null)) &&
 			!null;
 		claims[i].lost = DatumGetBool(bs_statement_get(i, 7, &null));
+		claims[i].due = DatumGetTimestampTz(bs_statement_get(i, 8, &null));
 	}
 	return claims;
 }
 
 /*
- * Claims sessions of a lane that are due at "now", at most so many, until
- * "lease".  Returns them, and their number, in the current memory context.
+ * Returns when the first session of a lane is due that is not due before what
+ * is said there; DT_NOEND if there is none.
+ */
+TimestampTz
+bs_tracking_next(const BsLaneDue *lane)
+{
+	Datum		arguments[3];
+	BsScope		scope;
+	TimestampTz due = DT_NOEND;
+	bool		null;
+
+	bs_statement_begin(&scope);
+	arguments[0] = CStringGetTextDatum(lane->provider);
+	arguments[1] = bs_name(lane->role);
+	arguments[2] = TimestampTzGetDatum(lane->due);
+	if (bs_statement_run(&scope, &next, arguments, NULL) > 0)
+		due = DatumGetTimestampTz(bs_statement_get(0, 1, &null));
+	bs_statement_end(&scope);
+	return due;
+}
+
+/*
+ * Claims sessions of a lane that are due at "now", and not before what is
+ * said there, at most so many, until "lease".  Returns them, and their number, in the current memory context.
  */
 BsClaim *
 bs_tracking_claim(const BsLaneDue *lane, TimestampTz now, int most,
 				  TimestampTz lease, int *n)
 {
-	Datum		arguments[8];
+	Datum		arguments[9];
 	BsScope		scope;
 	BsClaim    *claims;
 
@@ -194,6 +229,7 @@ bs_tracking_claim(const BsLaneDue *lane, TimestampTz now, int most,
 	arguments[5] = TimestampTzGetDatum(lease);
 	arguments[6] = Int64GetDatum((int64) GetSystemIdentifier());
 	arguments[7] = ObjectIdGetDatum(MyDatabaseId);
+	arguments[8] = TimestampTzGetDatum(lane->due);
 	*n = (int) bs_statement_run(&scope, &claim, arguments, NULL);
 	claims = fetch_claims(&scope, *n);
 	bs_statement_end(&scope);

@@ -29,14 +29,22 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "tracking.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker.h"
+#include "worker_job.h"
 #include "worker_step.h"
 
 /* The clock can be set: a sleep is cut into pieces of at most so many µs. */
 #define LONGEST_SLEEP	(10 * BS_US_PER_S)
+
+/* A sleep that long is one in which connections are not kept, in µs. */
+#define REST_AFTER		BS_US_PER_S
+
+/* Exchanges that are left to one step to record. */
+#define TAKE_BATCH		512
 
 static volatile sig_atomic_t stop_requested = false;
 static volatile sig_atomic_t connected = false;
@@ -90,7 +98,6 @@ set_own_settings(void)
 		{"application_name", "browser_session worker"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
-		{"search_path", "pg_catalog, pg_temp"},
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"lock_timeout", "1s"},
@@ -100,6 +107,7 @@ set_own_settings(void)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_USERSET,
 						PGC_S_OVERRIDE);
+	bs_tracking_set_for_good();
 }
 
 /*
@@ -164,14 +172,16 @@ show(const WorkerOutlook *outlook)
 {
 	char		activity[128];
 
-	bs_roster_show(outlook->state, outlook->in_flight, outlook->next_due);
-	if (outlook->in_flight > 0)
+	int			in_flight = bs_jobs_in_flight();
+
+	bs_roster_show(outlook->state, in_flight, outlook->next_due);
+	if (in_flight > 0)
 		snprintf(activity, sizeof(activity), "%s: %d in flight",
-				 outlook->state, outlook->in_flight);
+				 outlook->state, in_flight);
 	else
 		strlcpy(activity, outlook->state, sizeof(activity));
-	pgstat_report_activity(outlook->in_flight > 0 ? STATE_RUNNING :
-						   STATE_IDLE, activity);
+	pgstat_report_activity(in_flight > 0 ? STATE_RUNNING : STATE_IDLE,
+						   activity);
 }
 
 /*
@@ -184,19 +194,47 @@ wait_for_work(const WorkerOutlook *outlook)
 	int64		now = bs_clock_now();
 	int64		until = Min(outlook->next, now + LONGEST_SLEEP);
 
-	if (outlook->in_flight > 0)
+	if (bs_jobs_in_flight() > 0)
 	{
 		(void) bs_exchange_pump(until);
 		return;
 	}
 	if (until <= now)
 		return;
+	if (until - now > REST_AFTER)
+		bs_exchange_rest();
 	(void) WaitLatch(MyLatch,
 					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 (until - now + BS_US_PER_MS - 1) / BS_US_PER_MS,
 					 wait_event);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Takes the exchanges that are over, and those that come to be meanwhile: the
+ * more of them one step records, the less each of them costs.  Returns whether
+ * there are any.
+ */
+static bool
+take_finished(void)
+{
+	BsExchange *exchange;
+	int			n = 0;
+	int			before;
+
+	do
+	{
+		before = n;
+		while ((exchange = bs_exchange_next()) != NULL)
+		{
+			bs_step_take(exchange);
+			n++;
+		}
+		if (n > before && n < TAKE_BATCH && bs_jobs_in_flight() > 0)
+			(void) bs_exchange_pump(0);
+	} while (n > before && n < TAKE_BATCH);
+	return n > 0;
 }
 
 /*
@@ -219,11 +257,11 @@ static WorkerVerdict
 go_round(WorkerOutlook *outlook)
 {
 	WorkerVerdict verdict;
-	BsExchange *exchange;
-	bool		woken = false;
-	bool		over = false;
+	TimestampTz added;
+	bool		over;
 
 	wait_for_work(outlook);
+	over = take_finished();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -232,14 +270,13 @@ go_round(WorkerOutlook *outlook)
 		outlook->look = true;
 		outlook->next = 0;
 	}
-	while ((exchange = bs_exchange_next()) != NULL)
+	outlook->look |= bs_roster_take_wake(&added);
+	if (added != DT_NOEND)
 	{
-		bs_step_take(exchange);
-		over = true;
+		bs_outlook_add(outlook, added);
+		show(outlook);
 	}
-	if (bs_roster_take_wake())
-		outlook->look = woken = true;
-	if (stop_requested || !is_time(outlook, woken || over))
+	if (stop_requested || !is_time(outlook, outlook->look || over))
 		return WORKER_CARRY_ON;
 	stepping = true;
 	verdict = bs_step_run(outlook->look, outlook);
@@ -286,7 +323,9 @@ run(void)
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
 												  "browser_session round",
 												  ALLOCSET_DEFAULT_SIZES);
-	WorkerOutlook outlook = {.state = "starting", .look = true};
+	WorkerOutlook outlook = {
+		.state = "starting", .added = DT_NOEND, .look = true
+	};
 	volatile WorkerVerdict verdict = WORKER_CARRY_ON;
 
 	while (!stop_requested && verdict == WORKER_CARRY_ON)

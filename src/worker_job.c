@@ -16,6 +16,18 @@
 #include "utils/timestamp.h"
 #include "worker_job.h"
 
+static int	in_flight = 0;		/* jobs that have an account */
+
+/*
+ * Returns how many jobs are claimed or under way of which anything can be
+ * sent.
+ */
+int
+bs_jobs_in_flight(void)
+{
+	return in_flight;
+}
+
 static void
 set_mandate(const WorkerJob *job, BsMandate *mandate)
 {
@@ -68,10 +80,19 @@ bs_job_create(const BsClaim *claim, WorkerLane *lane, BsAccount *account)
 	{
 		bs_account_pin(account);
 		job->account = account;
+		in_flight++;
 		bs_lanes_note_sent(lane);
 	}
 	MemoryContextSwitchTo(old);
 	return job;
+}
+
+static void
+release_account(WorkerJob *job)
+{
+	bs_account_release(job->account);
+	job->account = NULL;
+	in_flight--;
 }
 
 /*
@@ -83,8 +104,7 @@ drop_account(WorkerJob *job)
 	if (job->account == NULL)
 		return;
 	bs_lanes_take_back(job->lane, job->begun);
-	bs_account_release(job->account);
-	job->account = NULL;
+	release_account(job);
 }
 
 /*
@@ -138,8 +158,7 @@ bs_job_finish(BsExchange *exchange)
 	bs_lanes_note_result(job->lane, result,
 						 next == 0 ? 0 : next - GetCurrentTimestamp());
 	bs_exchange_release(exchange);
-	bs_account_release(job->account);
-	job->account = NULL;
+	release_account(job);
 	return job;
 }
 

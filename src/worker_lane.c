@@ -24,8 +24,22 @@
 /* Longest pause after a 429 that does not ask for one, in µs. */
 #define RATE_PAUSE_MAX	(60 * BS_US_PER_S)
 
+/* Pause before what others have locked is tried again, in µs; it doubles. */
+#define LOCK_PAUSE		(20 * BS_US_PER_MS)
+#define LOCK_PAUSE_MAX	BS_US_PER_S
+
 static HTAB *servers;			/* name -> WorkerServer */
 static HTAB *lanes;				/* key -> WorkerLane */
+
+/*
+ * Returns the pause before what others have locked, for so many times in a
+ * row, is tried again, in µs.
+ */
+int64
+bs_lock_pause(int misses)
+{
+	return Min(LOCK_PAUSE << Min(misses, 10), LOCK_PAUSE_MAX);
+}
 
 /*
  * Makes ready, once per process.

@@ -39,6 +39,7 @@ typedef struct WorkerLane
 	BsBreaker	breaker;		/* the credential is not accepted */
 } WorkerLane;
 
+extern int64 bs_lock_pause(int misses);
 extern void bs_lanes_begin(void);
 extern WorkerLane *bs_lanes_get(const char *server, const char *role);
 extern int	bs_lanes_allowance(WorkerLane *lane, const BsAccount *account,

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "worker_claim.h"
 #include "worker_job.h"
 #include "worker_step.h"
 
@@ -33,21 +34,12 @@
 /* The last step records all it can: more are never under way. */
 #define STOP_BATCH		10000
 
-/* Sessions that one step claims in a lane at most. */
-#define CLAIM_BATCH		1000
-
-/* The same of sessions of which nothing can be sent: they are no hurry. */
-#define HOPELESS_BATCH	100
-
 /* Rows that one step deletes of each table at most. */
 #define FORGET_BATCH	1000
 
 /* Pause before what others have locked is tried again, in µs; it doubles. */
 #define LOCK_PAUSE		(20 * BS_US_PER_MS)
 #define LOCK_PAUSE_MAX	BS_US_PER_S
-
-/* Pause before a lane without room is looked at again in any case, in µs. */
-#define FULL_PAUSE		BS_US_PER_S
 
 /* Pause after a step that failed, in µs; it doubles. */
 #define ERROR_PAUSE		(BS_US_PER_S / 2)
@@ -57,13 +49,8 @@
 #define FORGET_PAUSE	(3600 * BS_US_PER_S)
 #define FORGET_PAUSE_MIN	BS_US_PER_S
 
-/* A lease is that much longer than what an exchange may take, in ms. */
-#define LEASE_MARGIN	5000
-
-static dlist_head claimed = DLIST_STATIC_INIT(claimed); /* not yet begun */
 static dlist_head under_way = DLIST_STATIC_INIT(under_way);
 static dlist_head finished = DLIST_STATIC_INIT(finished);	/* to record */
-static int	in_flight = 0;		/* claimed or under way, with an account */
 static int	table_misses = 0;	/* steps in a row that found a table locked */
 static int	record_misses = 0;	/* the same of a row to be recorded */
 static int	failures = 0;		/* steps in a row that failed */
@@ -71,19 +58,9 @@ static bool beginning = false;	/* what is claimed is being begun */
 static bool one_by_one = false; /* the last step failed */
 static bool not_home = false;
 static bool took_over = false;	/* what earlier workers had claimed */
-static TimestampTz claimed_at = 0;	/* what was due then is claimed */
 static int64 forget_at = 0;		/* when to look for old rows */
 static int	forget_retention = 0;	/* the setting it was planned with */
 static MemoryContext step_context;	/* reset after each step */
-
-/* What the lanes were when they were last looked at. */
-static struct Plan
-{
-	MemoryContext context;
-	int			n;
-	BsLaneDue  *due;
-	WorkerLane **lane;
-}			plan;
 
 /*
  * Makes ready, once per process.
@@ -91,12 +68,9 @@ static struct Plan
 void
 bs_step_begin(void)
 {
-	bs_lanes_begin();
+	bs_claims_begin();
 	step_context = AllocSetContextCreate(TopMemoryContext,
 										 "browser_session step",
-										 ALLOCSET_DEFAULT_SIZES);
-	plan.context = AllocSetContextCreate(TopMemoryContext,
-										 "browser_session plan",
 										 ALLOCSET_DEFAULT_SIZES);
 }
 
@@ -110,7 +84,6 @@ bs_step_take(BsExchange *exchange)
 
 	dlist_delete(&job->node);
 	dlist_push_tail(&finished, &job->node);
-	in_flight--;
 }
 
 /* ----------------------------------------------------------------
@@ -180,6 +153,8 @@ record_jobs(int most)
 		if (n == most)
 			break;
 		job->settlement.recorded = settlements[n++].recorded;
+		if (job->settlement.next_attempt_at != 0)
+			bs_claims_note_due(job->lane, job->settlement.next_attempt_at);
 	}
 	return n;
 }
@@ -210,191 +185,6 @@ drop_recorded(int n)
 		bs_job_free(job);
 	}
 	return locked;
-}
-
-/* ----------------------------------------------------------------
- * Claiming
- * ----------------------------------------------------------------
- */
-
-/*
- * Looks at what is due in each lane.
- */
-static void
-look_at_lanes(void)
-{
-	MemoryContext old;
-
-	MemoryContextReset(plan.context);
-	plan.n = 0;
-	old = MemoryContextSwitchTo(plan.context);
-	plan.due = bs_tracking_lanes(&plan.n);
-	plan.lane = palloc(sizeof(WorkerLane *) * (plan.n + 1));
-	for (int i = 0; i < plan.n; i++)
-		plan.lane[i] = bs_lanes_get(plan.due[i].provider, plan.due[i].role);
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * Returns when a claim made now lapses.
- */
-static TimestampTz
-lease_from(TimestampTz now, const BsAccount *account)
-{
-	int64		ms = LEASE_MARGIN;
-
-	if (account != NULL)
-		ms += (int64) account->timeout * 3 + account->confirm_timeout;
-	return now + ms * BS_US_PER_MS;
-}
-
-/*
- * Makes jobs of claims.  "why" is why there is no account, if there is none.
- */
-static void
-take_claims(const BsClaim *claims, int n, WorkerLane *lane,
-			BsAccount *account, const char *why)
-{
-	for (int i = 0; i < n; i++)
-	{
-		WorkerJob  *job = bs_job_create(&claims[i], lane, account);
-
-		dlist_push_tail(&claimed, &job->node);
-		if (account != NULL)
-			in_flight++;
-		else
-			bs_job_fail(job, why);
-		if (claims[i].lost)
-		{
-			bs_job_note_lost(job);
-			bs_tracking_save_attempts(job->attempt, job->nattempts);
-			job->nattempts = 0;
-		}
-	}
-}
-
-/*
- * Claims what is due in a lane, if anything may be sent there now.  Returns
- * whether it was.
- */
-static bool
-claim_lane(BsLaneDue *due, WorkerLane *lane)
-{
-	int64		clock = bs_clock_now();
-	char	   *why = NULL;
-	BsAccount  *account;
-	int			most = HOPELESS_BATCH;
-	int			n = 0;
-	int64		next = 0;
-
-	lane->full = false;
-	if (bs_lanes_next(lane, clock) > clock)
-		return false;
-	account = bs_account_try(due->provider, due->role, &why);
-	if (account == NULL)
-		bs_roster_show_error(why);
-	else
-		most = Min(CLAIM_BATCH, bs_lanes_allowance(lane, account, in_flight,
-												   clock, &next));
-	if (most > 0)
-	{
-		BsClaim    *claims = bs_tracking_claim(due, claimed_at, most,
-											   lease_from(claimed_at,
-														  account), &n);
-
-		take_claims(claims, n, lane, account, why);
-		lane->full = n == most;
-		lane->misses = n == 0 ? lane->misses + 1 : 0;
-	}
-	else if (next != BS_NEVER)
-		lane->blocked_until = next;
-	else
-		lane->full = true;
-	if (account != NULL)
-		bs_account_release(account);
-	return most > 0;
-}
-
-/*
- * Orders lanes, given by their places in the plan: first those whose last
- * claim is longest ago.
- */
-static int
-compare_turn(const void *a, const void *b)
-{
-	uint64		x = plan.lane[*(const int *) a]->served;
-	uint64		y = plan.lane[*(const int *) b]->served;
-
-	return x < y ? -1 : x > y ? 1 : 0;
-}
-
-/*
- * Claims what is due.  Returns whether it tried to, so that what the lanes
- * were said to have may not be true any more.
- */
-static bool
-claim_due(void)
-{
-	static uint64 claims = 0;
-	int		   *turn = palloc(sizeof(int) * (plan.n + 1));
-	int			n = 0;
-	bool		tried = false;
-
-	claimed_at = GetCurrentTimestamp();
-	for (int i = 0; i < plan.n; i++)
-		if (plan.due[i].due <= claimed_at)
-			turn[n++] = i;
-	/* Or the first lane of a server could take all the room there ever is. */
-	qsort(turn, n, sizeof(int), compare_turn);
-	for (int i = 0; i < n; i++)
-		if (claim_lane(&plan.due[turn[i]], plan.lane[turn[i]]))
-		{
-			plan.lane[turn[i]]->served = ++claims;
-			tried = true;
-		}
-	return tried;
-}
-
-/*
- * Begins the exchanges of what has been claimed.
- */
-static void
-begin_claimed(void)
-{
-	while (!dlist_is_empty(&claimed))
-	{
-		WorkerJob  *job = dlist_head_element(WorkerJob, node, &claimed);
-		bool		could_send = job->account != NULL;
-
-		if (could_send)
-			bs_job_begin(job);
-		dlist_delete(&job->node);
-		if (job->begun)
-		{
-			dlist_push_tail(&under_way, &job->node);
-			continue;
-		}
-		if (could_send)
-			in_flight--;
-		dlist_push_tail(&finished, &job->node);
-	}
-}
-
-/*
- * Forgets claims whose transaction has failed.
- */
-static void
-drop_claimed(void)
-{
-	while (!dlist_is_empty(&claimed))
-	{
-		WorkerJob  *job = dlist_container(WorkerJob, node,
-										  dlist_pop_head_node(&claimed));
-
-		if (job->account != NULL)
-			in_flight--;
-		bs_job_free(job);
-	}
 }
 
 /* ----------------------------------------------------------------
@@ -470,29 +260,22 @@ commit_transaction(void)
 }
 
 /*
- * Returns the pause before what others have locked is tried again, in µs.
+ * Takes into account that others have added sessions, the first of which is
+ * due at that time: then there has to be a look at the tables.
  */
-static int64
-lock_pause(int misses)
+void
+bs_outlook_add(WorkerOutlook *outlook, TimestampTz due)
 {
-	return Min(LOCK_PAUSE << Min(misses, 10), LOCK_PAUSE_MAX);
-}
+	int64		left;
 
-/*
- * Returns when to try again to claim in a lane in which something is due.
- */
-static int64
-next_try(const WorkerLane *lane, TimestampTz due, int64 clock)
-{
-	int64		next = bs_lanes_next(lane, clock);
-
-	/* An exchange that is over comes before that. */
-	if (lane->full)
-		return Max(next, clock + FULL_PAUSE);
-	/* Others have it locked. */
-	if (due <= claimed_at)
-		return Max(next, clock + lock_pause(lane->misses));
-	return next;
+	outlook->added = Min(outlook->added, due);
+	if (TIMESTAMP_NOT_FINITE(outlook->added))
+		left = outlook->added == DT_NOEND ? BS_NEVER : 0;
+	else
+		left = outlook->added - GetCurrentTimestamp();
+	outlook->next_due = Min(outlook->next_due, outlook->added);
+	if (left != BS_NEVER && !outlook->failed)
+		outlook->next = Min(outlook->next, bs_clock_now() + left);
 }
 
 /*
@@ -508,25 +291,17 @@ set_outlook(WorkerOutlook *outlook, bool again)
 	outlook->state = not_home ?
 		"refusing: the sessions are another database's, see bsession_adopt()" :
 		!browser_session_enabled ? "disabled by browser_session.enabled" :
-		in_flight > 0 ? "ending sessions" : "waiting";
-	outlook->in_flight = in_flight;
+		bs_jobs_in_flight() > 0 ? "ending sessions" : "waiting";
 	outlook->next_due = DT_NOEND;
 	outlook->next = forget_at;
 	if (!dlist_is_empty(&finished))
-		outlook->next = Min(outlook->next, clock + lock_pause(record_misses));
-	for (int i = 0; i < plan.n && !idle; i++)
+		outlook->next = Min(outlook->next,
+							clock + bs_lock_pause(record_misses));
+	if (!idle)
 	{
-		TimestampTz due = plan.due[i].due;
-
-		if (due > now)
-		{
-			outlook->next_due = Min(outlook->next_due, due);
-			if (!TIMESTAMP_NOT_FINITE(due))
-				outlook->next = Min(outlook->next, clock + (due - now));
-		}
-		else
-			outlook->next = Min(outlook->next,
-								next_try(plan.lane[i], due, clock));
+		outlook->next = Min(outlook->next,
+							bs_claims_next(now, clock, &outlook->next_due));
+		bs_outlook_add(outlook, DT_NOEND);
 	}
 	if (again)
 		outlook->next = clock;
@@ -539,8 +314,6 @@ set_outlook(WorkerOutlook *outlook, bool again)
 static bool
 do_step(bool look, int *recorded, Size *saved)
 {
-	bool		stale = false;
-
 	if (look)
 		not_home = !bs_tracking_is_home();
 	if (!took_over)
@@ -549,11 +322,8 @@ do_step(bool look, int *recorded, Size *saved)
 	*recorded = record_jobs(one_by_one ? 1 : RECORD_BATCH);
 	if (browser_session_enabled && !not_home)
 	{
-		if (look)
-			look_at_lanes();
-		stale = claim_due();
-		if (stale || *recorded > 0)
-			look_at_lanes();
+		(void) bs_claims_look(look);
+		bs_claims_make();
 	}
 	forget_old();
 	return forget_at <= bs_clock_now();
@@ -573,17 +343,19 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	bool		locked;
 
 	/* Whoever commits from now on wakes us: we may not see his row. */
-	bs_roster_show("working", in_flight, DT_NOEND);
+	bs_roster_show("working", bs_jobs_in_flight(), DT_NOEND);
+	look |= outlook->added <= GetCurrentTimestamp();
 	if (!begin_transaction(&verdict))
 	{
 		outlook->state = "waiting for locks on its tables";
-		outlook->next = bs_clock_now() + lock_pause(table_misses);
+		outlook->next = bs_clock_now() + bs_lock_pause(table_misses);
 		table_misses++;
 		outlook->next_due = DT_NOEND;
-		outlook->in_flight = in_flight;
 		outlook->look = true;
 		return verdict;
 	}
+	if (look)
+		outlook->added = DT_NOEND;
 	again = do_step(look, &recorded, &saved);
 	commit_transaction();
 	took_over = true;
@@ -594,7 +366,7 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	locked = drop_recorded(recorded);
 	record_misses = locked ? record_misses + 1 : 0;
 	one_by_one = one_by_one && !dlist_is_empty(&finished);
-	begin_claimed();
+	bs_claims_start(&under_way, &finished);
 	beginning = false;
 	outlook->look = outlook->failed = false;
 	set_outlook(outlook, again ||
@@ -610,18 +382,11 @@ bs_step_fail(WorkerOutlook *outlook)
 {
 	if (beginning)
 	{
-		dlist_mutable_iter iter;
-
-		/* Their claims stand, and one may have begun. */
-		dlist_foreach_modify(iter, &claimed)
-		{
-			dlist_delete(iter.cur);
-			dlist_push_tail(&under_way, iter.cur);
-		}
+		bs_claims_keep(&under_way);
 		bs_step_break_off("the background worker had to start anew");
 	}
 	beginning = false;
-	drop_claimed();
+	bs_claims_drop();
 	MemoryContextReset(step_context);
 	/* The first of those that are over may be what cannot be recorded. */
 	if (one_by_one && !dlist_is_empty(&finished))
@@ -633,7 +398,6 @@ bs_step_fail(WorkerOutlook *outlook)
 	failures++;
 	outlook->failed = true;
 	outlook->next_due = DT_NOEND;
-	outlook->in_flight = in_flight;
 	outlook->look = true;
 }
 
@@ -659,10 +423,8 @@ bs_step_break_off(const char *error)
 										  dlist_pop_head_node(&under_way));
 
 		dlist_push_tail(&finished, &job->node);
-		if (job->account == NULL)
-			continue;
-		bs_job_give_back(job, error);
-		in_flight--;
+		if (job->account != NULL)
+			bs_job_give_back(job, error);
 	}
 }
 

@@ -20,11 +20,12 @@ typedef struct WorkerOutlook
 	const char *state;			/* what to show, a constant */
 	int64		next;			/* when the next step is due */
 	TimestampTz next_due;		/* of the first session that is not yet due */
-	int			in_flight;
+	TimestampTz added;			/* first of what others have added since */
 	bool		failed;			/* the last step did: wait before the next */
 	bool		look;			/* the next step is to look at the tables */
 } WorkerOutlook;
 
+extern void bs_outlook_add(WorkerOutlook *outlook, TimestampTz due);
 extern void bs_step_begin(void);
 extern void bs_step_take(BsExchange *exchange);
 extern WorkerVerdict bs_step_run(bool look, WorkerOutlook *outlook);

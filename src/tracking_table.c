@@ -1,0 +1,309 @@
+/*
+ * tracking_table.c
+ *		Rows of the extension's tables, reached without a statement.
+ *
+ * The executor takes longer to get ready for a statement than to write a row.
+ * What is done for every session that is ended is therefore done here, one
+ * level below: on the tables and their indexes, as COPY and logical
+ * replication do it.
+ *
+ * It is only done to tables that are as the extension made them.  To one to
+ * which somebody has added columns, constraints or triggers, bs_table_open()
+ * says no, and the caller runs a statement, which minds them all.  Indexes may
+ * be added.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_type_d.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "executor/executor.h"
+#include "storage/lmgr.h"
+#include "tracking_table.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+
+const BsTableShape bs_tracked_shape = {
+	.ncolumns = BS_TRACKED_COLUMNS,
+	.type = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		INT4OID, TEXTOID, TEXTOID, NAMEOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		JSONBOID, TEXTOID, INT4OID},
+	.nchecks = 3,
+	.ntriggers = 1
+};
+
+static bool
+is_shaped(Relation relation, const BsTableShape *shape)
+{
+	TupleDesc	type = RelationGetDescr(relation);
+	const TupleConstr *constraints = type->constr;
+
+	if (relation->rd_rel->relkind != RELKIND_RELATION ||
+		relation->rd_rel->relispartition || relation->rd_rules != NULL ||
+		type->natts != shape->ncolumns ||
+		(relation->trigdesc == NULL ? 0 :
+		 relation->trigdesc->numtriggers) != shape->ntriggers ||
+		constraints == NULL || constraints->num_check != shape->nchecks ||
+		constraints->has_generated_stored)
+		return false;
+	for (int i = 0; i < shape->ncolumns; i++)
+		if (TupleDescAttr(type, i)->attisdropped ||
+			TupleDescAttr(type, i)->atttypid != shape->type[i])
+			return false;
+	return true;
+}
+
+/*
+ * Opens a table, to read it or (having guarded it) to write to it.  Returns
+ * false if it is not as the extension made it.
+ */
+bool
+bs_table_open(BsTable *table, Oid oid, const BsTableShape *shape)
+{
+	memset(table, 0, sizeof(*table));
+	table->context = CurrentMemoryContext;
+	table->relation = table_open(oid, RowExclusiveLock);
+	if (!is_shaped(table->relation, shape))
+	{
+		table_close(table->relation, NoLock);
+		return false;
+	}
+	table->row = table_slot_create(table->relation, NULL);
+	/* Earlier changes of this transaction are to be seen. */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return true;
+}
+
+void
+bs_table_close(BsTable *table)
+{
+	if (table->scan != NULL)
+		index_endscan(table->scan);
+	if (table->index != NULL)
+		index_close(table->index, AccessShareLock);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	ExecDropSingleTupleTableSlot(table->row);
+	if (table->estate != NULL)
+	{
+		ExecCloseIndices(table->result);
+		FreeExecutorState(table->estate);
+	}
+	table_close(table->relation, NoLock);
+}
+
+/*
+ * Opens the indexes, for writing.
+ */
+static void
+open_indexes(BsTable *table, bool speculative)
+{
+	MemoryContext old = MemoryContextSwitchTo(table->context);
+
+	table->estate = CreateExecutorState();
+	table->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(table->result, table->relation, 0, NULL, 0);
+	ExecOpenIndices(table->result, speculative);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Adds a row, or a new version of one, to the indexes that need it.
+ */
+static void
+index_row(BsTable *table, TupleTableSlot *row, bool update,
+		  bs_which_indexes which)
+{
+	if (which == BS_NO_INDEXES)
+		return;
+	if (table->estate == NULL)
+		open_indexes(table, false);
+	list_free(bs_insert_index_tuples(table->result, row, table->estate,
+									 update, which));
+	ResetPerTupleExprContext(table->estate);
+}
+
+/*
+ * Writes rows, in slots for this table, at once.
+ */
+void
+bs_table_insert(BsTable *table, TupleTableSlot **rows, int n)
+{
+	table_multi_insert(table->relation, rows, n, GetCurrentCommandId(true),
+					   0, NULL);
+	for (int i = 0; i < n; i++)
+		index_row(table, rows[i], false, BS_ALL_INDEXES);
+}
+
+/*
+ * Opens the primary key of bsession_tracked.
+ */
+static Relation
+open_key(Relation tracked)
+{
+	Relation	index;
+
+	if (!tracked->rd_indexvalid)
+		list_free(RelationGetIndexList(tracked));
+	if (!OidIsValid(tracked->rd_pkindex))
+		elog(ERROR, "bsession_tracked has no primary key");
+	index = index_open(tracked->rd_pkindex, AccessShareLock);
+	if (index->rd_rel->relam != BTREE_AM_OID ||
+		index->rd_index->indnkeyatts != 2 ||
+		index->rd_index->indkey.values[0] != BS_TRACKED_PROVIDER + 1 ||
+		index->rd_index->indkey.values[1] != BS_TRACKED_SESSION_ID + 1)
+		elog(ERROR, "bsession_tracked has another primary key");
+	return index;
+}
+
+/*
+ * Begins to search the primary key for a session.
+ */
+static void
+search_key(IndexScanDesc scan, const char *provider, const char *session_id)
+{
+	const char *value[2] = {provider, session_id};
+	ScanKeyData key[2];
+
+	for (int i = 0; i < 2; i++)
+		ScanKeyEntryInitialize(&key[i], 0, i + 1, BTEqualStrategyNumber,
+							   InvalidOid,
+							   scan->indexRelation->rd_indcollation[i],
+							   F_TEXTEQ, CStringGetTextDatum(value[i]));
+	index_rescan(scan, key, 2, NULL, 0);
+}
+
+/*
+ * Copies those settlements of whose sessions there is a row, or has lately
+ * been one, and returns how many there are.  Most sessions that are ended by
+ * a call have none, and then this is all that has to be done for them.
+ */
+int
+bs_table_pick(Oid tracked, const BsSettlement *settlements, int n,
+			  BsSettlement *picked)
+{
+	Relation	table = table_open(tracked, AccessShareLock);
+	Relation	index = open_key(table);
+	IndexScanDesc scan = bs_index_beginscan(table, index, GetActiveSnapshot(),
+											2);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "browser_session keys",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int			found = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		search_key(scan, settlements[i].provider, settlements[i].session_id);
+		if (index_getnext_tid(scan, ForwardScanDirection) != NULL)
+			picked[found++] = settlements[i];
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	index_endscan(scan);
+	MemoryContextDelete(context);
+	index_close(index, AccessShareLock);
+	table_close(table, AccessShareLock);
+	return found;
+}
+
+static void
+open_search(BsTable *table)
+{
+	table->index = open_key(table->relation);
+	table->scan = bs_index_beginscan(table->relation, table->index,
+									 GetActiveSnapshot(), 2);
+}
+
+/*
+ * Writes the one row of bsession_tracked, which is in table->row, unless there
+ * is one with its key.  Returns whether it did.  Nothing else may be written
+ * to the table while it is open.
+ */
+bool
+bs_table_insert_new(BsTable *table)
+{
+	TupleTableSlot *row = table->row;
+	char	   *provider =
+		TextDatumGetCString(row->tts_values[BS_TRACKED_PROVIDER]);
+	char	   *id = TextDatumGetCString(row->tts_values[BS_TRACKED_SESSION_ID]);
+	TransactionId xid = GetCurrentTransactionId();
+	List	   *key = NIL;
+	bool		conflict = false;
+	uint32		token;
+
+	if (table->index == NULL)
+		open_search(table);
+	search_key(table->scan, provider, id);
+	if (index_getnext_tid(table->scan, ForwardScanDirection) != NULL)
+		return false;
+	key = list_make1_oid(RelationGetRelid(table->index));
+	open_indexes(table, true);
+	token = SpeculativeInsertionLockAcquire(xid);
+	table_tuple_insert_speculative(table->relation, row,
+								   GetCurrentCommandId(true), 0, NULL, token);
+	list_free(bs_insert_index_tuples_unless(table->result, row, table->estate,
+											&conflict, key));
+	table_tuple_complete_speculative(table->relation, row, token, !conflict);
+	SpeculativeInsertionLockRelease(xid);
+	ResetPerTupleExprContext(table->estate);
+	return !conflict;
+}
+
+/*
+ * Looks for a session's row, to be found in table->row.
+ */
+bool
+bs_table_look_up(BsTable *table, const char *provider, const char *session_id)
+{
+	if (table->index == NULL)
+		open_search(table);
+	search_key(table->scan, provider, session_id);
+	return index_getnext_slot(table->scan, ForwardScanDirection, table->row);
+}
+
+/*
+ * Changes the row that was found, unless somebody else is changing it or has
+ * it locked.  Returns whether it did.
+ */
+bool
+bs_table_update(BsTable *table, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *changed = table_slot_create(table->relation, NULL);
+	int			natts = RelationGetDescr(table->relation)->natts;
+	ItemPointerData tid = table->row->tts_tid;
+	bs_which_indexes which = BS_NO_INDEXES;
+	LockTupleMode mode;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	memcpy(changed->tts_values, values, sizeof(Datum) * natts);
+	memcpy(changed->tts_isnull, nulls, sizeof(bool) * natts);
+	ExecStoreVirtualTuple(changed);
+	result = table_tuple_update(table->relation, &tid, changed,
+								GetCurrentCommandId(true),
+								GetActiveSnapshot(), InvalidSnapshot, false,
+								&failure, &mode, &which);
+	if (result == TM_BeingModified &&
+		table_tuple_lock(table->relation, &tid, GetActiveSnapshot(),
+						 table->row, GetCurrentCommandId(true),
+						 LockTupleNoKeyExclusive, LockWaitSkip, 0,
+						 &failure) == TM_Ok)
+		/* A foreign key's lock is on it: with ours nobody is in the way. */
+		result = table_tuple_update(table->relation, &tid, changed,
+									GetCurrentCommandId(true),
+									GetActiveSnapshot(), InvalidSnapshot,
+									true, &failure, &mode, &which);
+	if (result == TM_Ok)
+		index_row(table, changed, true, which);
+	ExecDropSingleTupleTableSlot(changed);
+	return result == TM_Ok;
+}

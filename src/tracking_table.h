@@ -1,0 +1,69 @@
+/*
+ * tracking_table.h
+ *		Rows of the extension's tables, reached without a statement.
+ */
+#ifndef BS_TRACKING_TABLE_H
+#define BS_TRACKING_TABLE_H
+
+#include "access/genam.h"
+#include "nodes/execnodes.h"
+#include "tracking_statement.h"
+
+/* Most columns that a table has. */
+#define BS_MAX_COLUMNS	16
+
+/* What a table has to look like for its rows to be written here. */
+typedef struct BsTableShape
+{
+	int			ncolumns;
+	Oid			type[BS_MAX_COLUMNS];
+	int			nchecks;		/* constraints that our rows satisfy */
+	int			ntriggers;		/* the extension's own */
+} BsTableShape;
+
+/* A table that is open. */
+typedef struct BsTable
+{
+	Relation	relation;
+	MemoryContext context;		/* it was opened in */
+	EState	   *estate;			/* NULL until a row needs indexing */
+	ResultRelInfo *result;		/* then; with the indexes */
+	TupleTableSlot *row;		/* what was found or is to be written */
+	Relation	index;			/* that is searched, NULL = none */
+	IndexScanDesc scan;
+} BsTable;
+
+extern const BsTableShape bs_tracked_shape;
+
+extern bool bs_table_open(BsTable *table, Oid oid, const BsTableShape *shape);
+extern void bs_table_close(BsTable *table);
+extern void bs_table_insert(BsTable *table, TupleTableSlot **rows, int n);
+extern bool bs_table_insert_new(BsTable *table);
+extern int	bs_table_pick(Oid tracked, const BsSettlement *settlements,
+						  int n, BsSettlement *picked);
+extern bool bs_table_look_up(BsTable *table, const char *provider,
+							 const char *session_id);
+extern bool bs_table_update(BsTable *table, const Datum *values,
+							const bool *nulls);
+
+/* bsession_tracked's columns, from 0. */
+enum
+{
+	BS_TRACKED_PROVIDER,
+	BS_TRACKED_SESSION_ID,
+	BS_TRACKED_STATE,
+	BS_TRACKED_EXPIRES_AT,
+	BS_TRACKED_NEXT_ATTEMPT_AT,
+	BS_TRACKED_ATTEMPTS,
+	BS_TRACKED_OUTCOME,
+	BS_TRACKED_LAST_ERROR,
+	BS_TRACKED_TRACKED_BY,
+	BS_TRACKED_TRACKED_AT,
+	BS_TRACKED_ENDED_AT,
+	BS_TRACKED_METADATA,
+	BS_TRACKED_REASON,
+	BS_TRACKED_CLAIMED_BY,
+	BS_TRACKED_COLUMNS
+};
+
+#endif							/* BS_TRACKING_TABLE_H */
