@@ -32,6 +32,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* Rows that are written at once, and bytes of replies that wait for that. */
@@ -58,6 +59,7 @@ typedef struct KeptAttempt
 static dlist_head kept = DLIST_STATIC_INIT(kept);
 static int	nunwritten = 0;
 static Size unwritten_bytes = 0;	/* of responses */
+static bool writing = false;
 
 /* Reset after each attempt. */
 static MemoryContext scratch = NULL;
@@ -255,8 +257,11 @@ flush_or_forget(void)
 {
 	BsExtension extension;
 
-	if (nunwritten > 0 && bs_extension_find(&extension))
-		bs_audit_flush();
+	if (nunwritten == 0 || !bs_extension_find(&extension))
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	bs_audit_flush();
+	PopActiveSnapshot();
 }
 
 /*
@@ -329,15 +334,17 @@ end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
 }
 
 /*
- * Makes ready: from now on a rollback finds the exchanges.  Raises an error
+ * Makes ready: from now on a rollback finds the exchanges that "function"
+ * makes.  Raises an error
  * if their rows cannot be written: an end that is not audited is not made.
  */
 void
-bs_audit_begin(void)
+bs_audit_begin(Oid function)
 {
 	static bool registered = false;
 
 	bs_tracking_check_audit();
+	bs_audit_know_function(function);
 	if (registered)
 		return;
 	RegisterXactCallback(end_transaction_cb, NULL);
@@ -432,12 +439,12 @@ first_unwritten(void)
 }
 
 /*
- * Are there rows still to be written?
+ * Are there rows still to be written, and not being written just now?
  */
 bool
 bs_audit_is_behind(void)
 {
-	return nunwritten > 0;
+	return nunwritten > 0 && !writing;
 }
 
 /*
@@ -453,6 +460,21 @@ note_written(KeptAttempt *attempt)
 		pfree(attempt->response);
 		attempt->response = NULL;
 	}
+}
+
+static void
+write_rows(const BsAttempt *attempts, int n)
+{
+	writing = true;
+	PG_TRY();
+	{
+		bs_tracking_save_attempts(attempts, n);
+	}
+	PG_FINALLY();
+	{
+		writing = false;
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -478,7 +500,7 @@ bs_audit_flush(void)
 			attempts[n].text[BS_ATTEMPT_RESPONSE] = attempt->response;
 		n++;
 	}
-	bs_tracking_save_attempts(attempts, n);
+	write_rows(attempts, n);
 	pfree(attempts);
 	for (node = &first->node; node != &kept.head; node = node->next)
 		note_written(dlist_container(KeptAttempt, node, node));

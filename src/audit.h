@@ -24,7 +24,7 @@ typedef struct BsMandate
 #define BS_LOST_ATTEMPT \
 	"the process that made the attempt ended before it was recorded"
 
-extern void bs_audit_begin(void);
+extern void bs_audit_begin(Oid function);
 extern void bs_audit_describe(const BsMandate *mandate,
 							  const BsExchange *exchange, int i,
 							  BsAttempt *attempt);
@@ -39,6 +39,7 @@ extern void bs_audit_flush(void);
 extern void bs_audit_abandon(void);
 
 /* audit_reader.c */
+extern void bs_audit_know_function(Oid function);
 extern void bs_audit_install_hooks(void);
 
 #endif							/* BS_AUDIT_H */

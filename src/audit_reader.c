@@ -4,8 +4,8 @@
  *		ends sessions.
  *
  * Rows of the audit wait in memory until there are many of them.  They are
- * written before a query that reads the table, whatever views and functions
- * it reads it through, and before any command that is not a query.
+ * written before a query that reads the table, or calls a function that may,
+ * and before any command that is not a query.
  */
 #include "postgres.h"
 
@@ -13,32 +13,75 @@
 #include "audit.h"
 #include "executor/executor.h"
 #include "extension.h"
+#include "nodes/plannodes.h"
 #include "tcop/utility.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 static ExecutorStart_hook_type next_start;
 static ProcessUtility_hook_type next_utility;
 
+/* Functions that end sessions, by what plans know of them. */
+static uint32 known_function[4];
+static int	nknown = 0;
+
+/*
+ * Notes that a function ends sessions, and so does not read the audit.
+ */
+void
+bs_audit_know_function(Oid function)
+{
+	uint32		hash = GetSysCacheHashValue1(PROCOID,
+											 ObjectIdGetDatum(function));
+
+	for (int i = 0; i < nknown; i++)
+		if (known_function[i] == hash)
+			return;
+	if (nknown < (int) lengthof(known_function))
+		known_function[nknown++] = hash;
+}
+
 static bool
-reads_audit(const PlannedStmt *plan)
+is_known(uint32 hash)
+{
+	for (int i = 0; i < nknown; i++)
+		if (known_function[i] == hash)
+			return true;
+	return false;
+}
+
+/*
+ * Can a query read the audit: itself, or in a function that somebody has
+ * written?
+ */
+static bool
+may_read_audit(const PlannedStmt *plan)
 {
 	BsExtension extension;
+	ListCell   *cell;
 
+	foreach(cell, plan->invalItems)
+	{
+		const PlanInvalItem *item = lfirst(cell);
+
+		if (item->cacheId == PROCOID && !is_known(item->hashValue))
+			return true;
+	}
 	return bs_extension_find(&extension) &&
 		list_member_oid(plan->relationOids, extension.audit);
 }
 
 /*
- * Has a query see what this transaction has written until now, if the query's
- * snapshot is its own.  One that it shares with a query around it, as that of
- * a STABLE function, is not to change.
+ * Has a query see what this transaction has written until now, if nobody else
+ * uses its snapshot.  One that it shares with a query around it, as that of a
+ * STABLE function, is not to change.
  */
 static void
-see_all(Snapshot snapshot)
+see_all(Snapshot snapshot, uint32 users)
 {
 	if (snapshot != InvalidSnapshot && IsMVCCSnapshot(snapshot) &&
 		snapshot->copied && snapshot->active_count <= 1 &&
-		snapshot->regd_count <= 1)
+		snapshot->regd_count <= users)
 		snapshot->curcid = GetCurrentCommandId(false);
 }
 
@@ -47,10 +90,10 @@ start_executor(QueryDesc *query, int flags)
 {
 	/* What runs in a parallel query is part of one that began before. */
 	if (bs_audit_is_behind() && !IsInParallelMode() &&
-		reads_audit(query->plannedstmt))
+		may_read_audit(query->plannedstmt))
 	{
 		bs_audit_flush();
-		see_all(query->snapshot);
+		see_all(query->snapshot, 1);
 	}
 	if (next_start != NULL)
 		next_start(query, flags);
@@ -65,7 +108,13 @@ process_utility(PlannedStmt *statement, const char *query,
 				DestReceiver *destination, QueryCompletion *completion)
 {
 	if (bs_audit_is_behind() && !IsA(statement->utilityStmt, TransactionStmt))
+	{
 		bs_audit_flush();
+		/* At top level, what may hold it is the command's own portal. */
+		if (ActiveSnapshotSet())
+			see_all(GetActiveSnapshot(),
+					context == PROCESS_UTILITY_TOPLEVEL ? 1 : 0);
+	}
 	if (next_utility != NULL)
 		next_utility(statement, query, read_only_tree, context, parameters,
 					 environment, destination, completion);

@@ -25,7 +25,8 @@ extern PGDLLEXPORT void _PG_init(void);
 /*
  * Called by PostgreSQL when the library is loaded.  Preloaded, it also gets
  * shared memory, background workers, and hooks for them; without, its
- * functions work all the same.  pg_upgrade's servers are not to end anybody's sessions.
+ * functions work all the same.  pg_upgrade's servers are not to end anybody's
+ * sessions.
  */
 void
 _PG_init(void)

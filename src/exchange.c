@@ -10,7 +10,8 @@
  * time and occupies no connection.
  *
  * Each exchange has a memory context of its own, so thousands of them in a
- * row need no more memory than those that are under way.
+ * row need no more memory than those that are under way; and the contexts are
+ * used again.
  *
  * Besides its result an exchange keeps one for each attempt, which is what an
  * audit wants.
@@ -25,6 +26,7 @@
 #include "exchange.h"
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
+#include "pool.h"
 #include "reply.h"
 #include "settings.h"
 #include "utils/memutils.h"
@@ -45,6 +47,7 @@ struct BsExchange
 	dlist_node	finished_node;	/* in finished */
 	MemoryContext context;
 	MemoryContext answer;		/* holds what result shows of it, or NULL */
+	bool		answered;		/* once at least */
 	BsAccount  *account;
 	BsSessionId id;
 	BsSecrets	own_secrets;	/* with the token of a stop URL */
@@ -71,6 +74,10 @@ struct BsExchange
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b,
 						void *arg);
 
+/* Contexts that a process at rest keeps. */
+#define MAX_IDLE_CONTEXTS	16
+
+static BsPool pool = {.name = "browser_session exchange"};
 static pairingheap waiting = {.ph_compare = compare_due};
 static dlist_head all = DLIST_STATIC_INIT(all);
 static dlist_head finished = DLIST_STATIC_INIT(finished);
@@ -278,6 +285,32 @@ next_retry(const BsExchange *exchange, const HttpReply *reply)
 }
 
 /*
+ * Returns the memory context for what an answer says.  That to the first
+ * request, mostly the only one, needs none of its own.
+ */
+static MemoryContext
+new_answer(BsExchange *exchange)
+{
+	if (!exchange->answered)
+	{
+		exchange->answered = true;
+		return exchange->context;
+	}
+	return AllocSetContextCreate(exchange->context, "browser_session answer",
+								 ALLOCSET_SMALL_SIZES);
+}
+
+/*
+ * Is done with an answer, if there is one.
+ */
+static void
+drop_answer(const BsExchange *exchange, MemoryContext answer)
+{
+	if (answer != NULL && answer != exchange->context)
+		MemoryContextDelete(answer);
+}
+
+/*
  * Takes over what a reply says, with the memory context it is in.
  */
 static void
@@ -306,8 +339,7 @@ take_over(BsExchange *exchange, const HttpReply *reply,
 		exchange->refused_as = judgement->outcome;
 		exchange->refused_status = reply->status;
 	}
-	if (exchange->answer != NULL)
-		MemoryContextDelete(exchange->answer);
+	drop_answer(exchange, exchange->answer);
 	exchange->answer = answer;
 }
 
@@ -331,9 +363,7 @@ note_failed_read(BsExchange *exchange, const BsJudgement *judgement)
 static void
 go_on(BsExchange *exchange, const HttpReply *reply)
 {
-	MemoryContext answer = AllocSetContextCreate(exchange->context,
-												 "browser_session answer",
-												 ALLOCSET_SMALL_SIZES);
+	MemoryContext answer = new_answer(exchange);
 	MemoryContext old = MemoryContextSwitchTo(answer);
 	BsJudgement judgement;
 	int64		due;
@@ -345,7 +375,7 @@ go_on(BsExchange *exchange, const HttpReply *reply)
 	if (exchange->question == BS_Q_LOOK && judgement.outcome != BS_ENDED)
 	{
 		/* Still there, or not to be seen: it does no harm to ask again. */
-		MemoryContextDelete(answer);
+		drop_answer(exchange, answer);
 		exchange->question = BS_Q_END;
 		exchange->deadline = 0;
 		send_request(exchange);
@@ -357,7 +387,7 @@ go_on(BsExchange *exchange, const HttpReply *reply)
 	else
 	{
 		note_failed_read(exchange, &judgement);
-		MemoryContextDelete(answer);
+		drop_answer(exchange, answer);
 	}
 
 	if (exchange->question == BS_Q_LOOK)
@@ -411,9 +441,7 @@ void
 bs_exchange_begin(BsAccount *account, const BsSessionId *id,
 				  BsExchangePlan plan, void *tag)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
-												  "browser_session exchange",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = bs_pool_take(&pool);
 	BsExchange *exchange = MemoryContextAllocZero(context,
 												  sizeof(BsExchange));
 
@@ -595,7 +623,7 @@ bs_exchange_release(BsExchange *exchange)
 	set_queued(exchange, false);
 	bs_session_id_wipe(&exchange->id);
 	bs_redact_wipe_all(&exchange->own_secrets);
-	MemoryContextDelete(exchange->context);
+	bs_pool_give_back(&pool, exchange->context);
 }
 
 /*
@@ -605,6 +633,7 @@ void
 bs_exchange_rest(void)
 {
 	bs_http_rest();
+	bs_pool_shrink(&pool, MAX_IDLE_CONTEXTS);
 }
 
 /*

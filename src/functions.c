@@ -180,7 +180,7 @@ end_one(BsAccount *account, BsMandate *mandate, FunctionCallInfo fcinfo,
 	bool		nulls[BS_RESULT_COLUMNS];
 
 	bs_function_read_id(account, text_to_cstring(PG_GETARG_TEXT_PP(1)), &id);
-	bs_audit_begin();
+	bs_audit_begin(fcinfo->flinfo->fn_oid);
 	bs_exchange_begin(account, &id, direct_plan(account), mandate);
 	bs_session_id_wipe(&id);
 	/* What can be done while the provider thinks costs no time. */
@@ -378,7 +378,7 @@ bsession_end_many(PG_FUNCTION_ARGS)
 	set_mandate(&call.mandate, call.account);
 	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(call.account));
 	{
-		bs_audit_begin();
+		bs_audit_begin(fcinfo->flinfo->fn_oid);
 		end_all(&call);
 		record_call(call.settlement, call.nsettlements);
 	}

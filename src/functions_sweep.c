@@ -247,7 +247,6 @@ end_items(Sweep *sweep)
 {
 	BsExchange *exchange;
 
-	bs_audit_begin();
 	for (begin_items(sweep); sweep->in_flight > 0; begin_items(sweep))
 	{
 		bs_exchange_wait();
@@ -316,6 +315,7 @@ bsession_end_expired(PG_FUNCTION_ARGS)
 	sweep.settlement = palloc0(sizeof(BsSettlement) * most);
 	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(&sweep));
 	{
+		bs_audit_begin(fcinfo->flinfo->fn_oid);
 		claim_items(&sweep, most);
 		end_items(&sweep);
 	}

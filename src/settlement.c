@@ -88,6 +88,7 @@ begin_claim(BsSettlement *settlement, const BsClaim *claim)
 	settlement->provider = claim->provider;
 	settlement->session_id = claim->session_id;
 	settlement->attempt = claim->attempt;
+	settlement->row = claim->row;
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "access/htup.h"
 #include "attempt.h"
 #include "nodes/pg_list.h"
+#include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
 /* ----- what callers do to their sessions (tracking_session.c) ----- */
@@ -41,6 +42,7 @@ typedef struct BsSettlement
 	const char *provider;
 	const char *session_id;
 	int			attempt;		/* the attempt that was claimed */
+	ItemPointerData row;		/* where the claim left its row; or invalid */
 	const char *state;
 	const char *outcome;		/* NULL if nothing could be sent */
 	const char *error;			/* NULL if it is over */
@@ -77,6 +79,7 @@ typedef struct BsClaim
 	char	   *reason;
 	int			attempt;
 	TimestampTz due;			/* when it was */
+	ItemPointerData row;		/* where its row is now; or invalid */
 	bool		requested;		/* an end was accepted earlier */
 	bool		lost;			/* the attempt before was never recorded */
 } BsClaim;

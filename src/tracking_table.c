@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -26,6 +27,7 @@
 #include "tracking_table.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
@@ -92,6 +94,8 @@ bs_table_close(BsTable *table)
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	ExecDropSingleTupleTableSlot(table->row);
+	if (table->changed != NULL)
+		ExecDropSingleTupleTableSlot(table->changed);
 	if (table->estate != NULL)
 	{
 		ExecCloseIndices(table->result);
@@ -165,13 +169,16 @@ open_key(Relation tracked)
 }
 
 /*
- * Begins to search the primary key for a session.
+ * Looks in the primary key for a session.  Gets its row, or, if "row" is NULL,
+ * only finds out whether there is, or has lately been, one.
  */
-static void
-search_key(IndexScanDesc scan, const char *provider, const char *session_id)
+static bool
+search_key(IndexScanDesc scan, const char *provider, const char *session_id,
+		   TupleTableSlot *row)
 {
 	const char *value[2] = {provider, session_id};
 	ScanKeyData key[2];
+	bool		found;
 
 	for (int i = 0; i < 2; i++)
 		ScanKeyEntryInitialize(&key[i], 0, i + 1, BTEqualStrategyNumber,
@@ -179,6 +186,12 @@ search_key(IndexScanDesc scan, const char *provider, const char *session_id)
 							   scan->indexRelation->rd_indcollation[i],
 							   F_TEXTEQ, CStringGetTextDatum(value[i]));
 	index_rescan(scan, key, 2, NULL, 0);
+	found = row == NULL ?
+		index_getnext_tid(scan, ForwardScanDirection) != NULL :
+		index_getnext_slot(scan, ForwardScanDirection, row);
+	for (int i = 0; i < 2; i++)
+		pfree(DatumGetPointer(key[i].sk_argument));
+	return found;
 }
 
 /*
@@ -194,22 +207,13 @@ bs_table_pick(Oid tracked, const BsSettlement *settlements, int n,
 	Relation	index = open_key(table);
 	IndexScanDesc scan = bs_index_beginscan(table, index, GetActiveSnapshot(),
 											2);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "browser_session keys",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
 	int			found = 0;
 
 	for (int i = 0; i < n; i++)
-	{
-		search_key(scan, settlements[i].provider, settlements[i].session_id);
-		if (index_getnext_tid(scan, ForwardScanDirection) != NULL)
+		if (search_key(scan, settlements[i].provider,
+					   settlements[i].session_id, NULL))
 			picked[found++] = settlements[i];
-		MemoryContextReset(context);
-	}
-	MemoryContextSwitchTo(old);
 	index_endscan(scan);
-	MemoryContextDelete(context);
 	index_close(index, AccessShareLock);
 	table_close(table, AccessShareLock);
 	return found;
@@ -234,7 +238,8 @@ bs_table_insert_new(BsTable *table)
 	TupleTableSlot *row = table->row;
 	char	   *provider =
 		TextDatumGetCString(row->tts_values[BS_TRACKED_PROVIDER]);
-	char	   *id = TextDatumGetCString(row->tts_values[BS_TRACKED_SESSION_ID]);
+	char	   *id =
+		TextDatumGetCString(row->tts_values[BS_TRACKED_SESSION_ID]);
 	TransactionId xid = GetCurrentTransactionId();
 	List	   *key = NIL;
 	bool		conflict = false;
@@ -242,8 +247,7 @@ bs_table_insert_new(BsTable *table)
 
 	if (table->index == NULL)
 		open_search(table);
-	search_key(table->scan, provider, id);
-	if (index_getnext_tid(table->scan, ForwardScanDirection) != NULL)
+	if (search_key(table->scan, provider, id, NULL))
 		return false;
 	key = list_make1_oid(RelationGetRelid(table->index));
 	open_indexes(table, true);
@@ -266,44 +270,109 @@ bs_table_look_up(BsTable *table, const char *provider, const char *session_id)
 {
 	if (table->index == NULL)
 		open_search(table);
-	search_key(table->scan, provider, session_id);
-	return index_getnext_slot(table->scan, ForwardScanDirection, table->row);
+	return search_key(table->scan, provider, session_id, table->row);
+}
+
+/*
+ * Begins to search the index of what is due, if it is as the extension made
+ * it.
+ */
+bool
+bs_table_open_due(BsTable *table)
+{
+	const int16 columns[] = {
+		BS_TRACKED_PROVIDER + 1, BS_TRACKED_TRACKED_BY + 1,
+		BS_TRACKED_NEXT_ATTEMPT_AT + 1
+	};
+	Oid			oid = get_relname_relid("bsession_tracked_due",
+										RelationGetNamespace(table->relation));
+	Relation	index = OidIsValid(oid) ?
+		try_relation_open(oid, AccessShareLock) : NULL;
+
+	if (index == NULL)
+		return false;
+	if (index->rd_rel->relkind != RELKIND_INDEX ||
+		index->rd_rel->relam != BTREE_AM_OID ||
+		index->rd_index->indrelid != RelationGetRelid(table->relation) ||
+		!index->rd_index->indisvalid ||
+		index->rd_index->indnkeyatts != lengthof(columns) ||
+		memcmp(index->rd_index->indkey.values, columns,
+			   sizeof(columns)) != 0)
+	{
+		relation_close(index, AccessShareLock);
+		return false;
+	}
+	table->index = index;
+	table->scan = bs_index_beginscan(table->relation, index,
+									 GetActiveSnapshot(), 4);
+	return true;
+}
+
+/*
+ * Tries to write the changed row in the place of another.
+ */
+static TM_Result
+update_row(BsTable *table, ItemPointer tid, bool wait,
+		   bs_which_indexes *which)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+
+	return table_tuple_update(table->relation, tid, table->changed,
+							  GetCurrentCommandId(true), GetActiveSnapshot(),
+							  InvalidSnapshot, wait, &failure, &mode, which);
 }
 
 /*
  * Changes the row that was found, unless somebody else is changing it or has
- * it locked.  Returns whether it did.
+ * it locked.  Returns whether it did, and sets *now to where the row is now.
  */
 bool
-bs_table_update(BsTable *table, const Datum *values, const bool *nulls)
+bs_table_update(BsTable *table, const Datum *values, const bool *nulls,
+				ItemPointer now)
 {
-	TupleTableSlot *changed = table_slot_create(table->relation, NULL);
 	int			natts = RelationGetDescr(table->relation)->natts;
 	ItemPointerData tid = table->row->tts_tid;
 	bs_which_indexes which = BS_NO_INDEXES;
-	LockTupleMode mode;
 	TM_FailureData failure;
 	TM_Result	result;
 
-	memcpy(changed->tts_values, values, sizeof(Datum) * natts);
-	memcpy(changed->tts_isnull, nulls, sizeof(bool) * natts);
-	ExecStoreVirtualTuple(changed);
-	result = table_tuple_update(table->relation, &tid, changed,
-								GetCurrentCommandId(true),
-								GetActiveSnapshot(), InvalidSnapshot, false,
-								&failure, &mode, &which);
+	if (table->changed == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(table->context);
+
+		CheckCmdReplicaIdentity(table->relation, CMD_UPDATE);
+		table->changed = table_slot_create(table->relation, NULL);
+		MemoryContextSwitchTo(old);
+	}
+	ExecClearTuple(table->changed);
+	memcpy(table->changed->tts_values, values, sizeof(Datum) * natts);
+	memcpy(table->changed->tts_isnull, nulls, sizeof(bool) * natts);
+	ExecStoreVirtualTuple(table->changed);
+	result = update_row(table, &tid, false, &which);
+	/* A foreign key's lock on it is compatible with ours. */
 	if (result == TM_BeingModified &&
 		table_tuple_lock(table->relation, &tid, GetActiveSnapshot(),
 						 table->row, GetCurrentCommandId(true),
 						 LockTupleNoKeyExclusive, LockWaitSkip, 0,
 						 &failure) == TM_Ok)
-		/* A foreign key's lock is on it: with ours nobody is in the way. */
-		result = table_tuple_update(table->relation, &tid, changed,
-									GetCurrentCommandId(true),
-									GetActiveSnapshot(), InvalidSnapshot,
-									true, &failure, &mode, &which);
-	if (result == TM_Ok)
-		index_row(table, changed, true, which);
-	ExecDropSingleTupleTableSlot(changed);
-	return result == TM_Ok;
+		result = update_row(table, &tid, true, &which);
+	if (result != TM_Ok)
+		return false;
+	index_row(table, table->changed, true, which);
+	*now = table->changed->tts_tid;
+	return true;
+}
+
+/*
+ * Is a text, which is not null, that one?
+ */
+bool
+bs_text_is(Datum value, const char *word)
+{
+	text	   *plain = DatumGetTextPP(value);
+	size_t		length = VARSIZE_ANY_EXHDR(plain);
+
+	return length == strlen(word) &&
+		memcmp(VARDATA_ANY(plain), word, length) == 0;
 }

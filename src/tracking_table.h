@@ -29,6 +29,7 @@ typedef struct BsTable
 	EState	   *estate;			/* NULL until a row needs indexing */
 	ResultRelInfo *result;		/* then; with the indexes */
 	TupleTableSlot *row;		/* what was found or is to be written */
+	TupleTableSlot *changed;	/* what it is to be; NULL until needed */
 	Relation	index;			/* that is searched, NULL = none */
 	IndexScanDesc scan;
 } BsTable;
@@ -43,8 +44,10 @@ extern int	bs_table_pick(Oid tracked, const BsSettlement *settlements,
 						  int n, BsSettlement *picked);
 extern bool bs_table_look_up(BsTable *table, const char *provider,
 							 const char *session_id);
+extern bool bs_table_open_due(BsTable *table);
 extern bool bs_table_update(BsTable *table, const Datum *values,
-							const bool *nulls);
+							const bool *nulls, ItemPointer now);
+extern bool bs_text_is(Datum value, const char *word);
 
 /* bsession_tracked's columns, from 0. */
 enum

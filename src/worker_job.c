@@ -10,12 +10,14 @@
 
 #include "audit.h"
 #include "clock.h"
+#include "pool.h"
 #include "settlement.h"
 #include "stats.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker_job.h"
 
+static BsPool pool = {.name = "browser_session job"};
 static int	in_flight = 0;		/* jobs that have an account */
 
 /*
@@ -61,9 +63,7 @@ add_unknown(WorkerJob *job, int before, const char *error)
 WorkerJob *
 bs_job_create(const BsClaim *claim, WorkerLane *lane, BsAccount *account)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
-												  "browser_session job",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = bs_pool_take(&pool);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	WorkerJob  *job = palloc0(sizeof(WorkerJob));
 
@@ -209,5 +209,5 @@ void
 bs_job_free(WorkerJob *job)
 {
 	drop_account(job);
-	MemoryContextDelete(job->context);
+	bs_pool_give_back(&pool, job->context);
 }
