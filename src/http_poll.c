@@ -36,7 +36,7 @@
 #define MAX_EVENTS			64
 
 /* A wait that is over in so many µs was not worth falling asleep for. */
-#define SHORT_WAIT			100
+#define SHORT_WAIT			200
 
 /* Most short waits in a row that it takes to stay awake in the next one. */
 #define MAX_DOUBT			1024
@@ -278,7 +278,9 @@ stay_awake(struct epoll_event *events)
 	until = bs_clock_now() + SHORT_WAIT;
 	while (n == 0 && !InterruptPending && bs_clock_now() < until)
 		n = take_events(events);
-	if (n == 0)
+	if (n > 0)
+		poller.doubt = Max(poller.doubt / 2, 1);
+	else
 	{
 		poller.short_waits = 0;
 		poller.doubt = Min(poller.doubt * 2, MAX_DOUBT);

@@ -148,7 +148,7 @@ claim_by_statement(const BsLaneDue *lane, TimestampTz now, int most,
 static void
 search_due(BsTable *tracked, const BsLaneDue *lane, TimestampTz now)
 {
-	Relation	index = tracked->index;
+	Relation	index = tracked->due;
 	ScanKeyData key[4];
 
 	ScanKeyEntryInitialize(&key[0], 0, 1, BTEqualStrategyNumber, InvalidOid,
@@ -163,7 +163,7 @@ search_due(BsTable *tracked, const BsLaneDue *lane, TimestampTz now)
 	ScanKeyEntryInitialize(&key[3], 0, 3, BTLessEqualStrategyNumber,
 						   InvalidOid, InvalidOid, F_TIMESTAMPTZ_LE,
 						   TimestampTzGetDatum(now));
-	index_rescan(tracked->scan, key, lengthof(key), NULL, 0);
+	index_rescan(tracked->due_scan, key, lengthof(key), NULL, 0);
 }
 
 /*
@@ -253,7 +253,7 @@ claim_rows(const BsScope *scope, const BsLaneDue *lane, TimestampTz now,
 		most = 0;
 	search_due(&tracked, lane, now);
 	while (*n < most &&
-		   index_getnext_slot(tracked.scan, ForwardScanDirection,
+		   index_getnext_slot(tracked.due_scan, ForwardScanDirection,
 							  tracked.row))
 	{
 		if ((Size) *n == room)

@@ -38,7 +38,8 @@ const BsTableShape bs_tracked_shape = {
 		INT4OID, TEXTOID, TEXTOID, NAMEOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 		JSONBOID, TEXTOID, INT4OID},
 	.nchecks = 3,
-	.ntriggers = 1
+	.ntriggers = 1,
+	.has_key = true
 };
 
 static bool
@@ -63,6 +64,46 @@ is_shaped(Relation relation, const BsTableShape *shape)
 }
 
 /*
+ * Opens an index, if it is a btree of these columns.  Returns NULL if not.
+ */
+static Relation
+open_index(Relation table, Oid oid, const int16 *columns, int ncolumns)
+{
+	Relation	index = OidIsValid(oid) ?
+		try_relation_open(oid, AccessShareLock) : NULL;
+
+	if (index == NULL)
+		return NULL;
+	if (index->rd_rel->relkind == RELKIND_INDEX &&
+		index->rd_rel->relam == BTREE_AM_OID &&
+		index->rd_index->indrelid == RelationGetRelid(table) &&
+		index->rd_index->indisvalid &&
+		index->rd_index->indnkeyatts == ncolumns &&
+		memcmp(index->rd_index->indkey.values, columns,
+			   sizeof(int16) * ncolumns) == 0)
+		return index;
+	relation_close(index, AccessShareLock);
+	return NULL;
+}
+
+/*
+ * Opens the primary key of bsession_tracked.  Returns NULL if it is not as the
+ * extension made it.
+ */
+static Relation
+open_key(Relation tracked)
+{
+	const int16 columns[] = {
+		BS_TRACKED_PROVIDER + 1, BS_TRACKED_SESSION_ID + 1
+	};
+
+	if (!tracked->rd_indexvalid)
+		list_free(RelationGetIndexList(tracked));
+	return open_index(tracked, tracked->rd_pkindex, columns,
+					  lengthof(columns));
+}
+
+/*
  * Opens a table, to read it or (having guarded it) to write to it.  Returns
  * false if it is not as the extension made it.
  */
@@ -72,7 +113,9 @@ bs_table_open(BsTable *table, Oid oid, const BsTableShape *shape)
 	memset(table, 0, sizeof(*table));
 	table->context = CurrentMemoryContext;
 	table->relation = table_open(oid, RowExclusiveLock);
-	if (!is_shaped(table->relation, shape))
+	if (!is_shaped(table->relation, shape) ||
+		(shape->has_key &&
+		 (table->key = open_key(table->relation)) == NULL))
 	{
 		table_close(table->relation, NoLock);
 		return false;
@@ -87,10 +130,14 @@ bs_table_open(BsTable *table, Oid oid, const BsTableShape *shape)
 void
 bs_table_close(BsTable *table)
 {
-	if (table->scan != NULL)
-		index_endscan(table->scan);
-	if (table->index != NULL)
-		index_close(table->index, AccessShareLock);
+	if (table->key_scan != NULL)
+		index_endscan(table->key_scan);
+	if (table->key != NULL)
+		index_close(table->key, AccessShareLock);
+	if (table->due_scan != NULL)
+		index_endscan(table->due_scan);
+	if (table->due != NULL)
+		index_close(table->due, AccessShareLock);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	ExecDropSingleTupleTableSlot(table->row);
@@ -148,27 +195,6 @@ bs_table_insert(BsTable *table, TupleTableSlot **rows, int n)
 }
 
 /*
- * Opens the primary key of bsession_tracked.
- */
-static Relation
-open_key(Relation tracked)
-{
-	Relation	index;
-
-	if (!tracked->rd_indexvalid)
-		list_free(RelationGetIndexList(tracked));
-	if (!OidIsValid(tracked->rd_pkindex))
-		elog(ERROR, "bsession_tracked has no primary key");
-	index = index_open(tracked->rd_pkindex, AccessShareLock);
-	if (index->rd_rel->relam != BTREE_AM_OID ||
-		index->rd_index->indnkeyatts != 2 ||
-		index->rd_index->indkey.values[0] != BS_TRACKED_PROVIDER + 1 ||
-		index->rd_index->indkey.values[1] != BS_TRACKED_SESSION_ID + 1)
-		elog(ERROR, "bsession_tracked has another primary key");
-	return index;
-}
-
-/*
  * Looks in the primary key for a session.  Gets its row, or, if "row" is NULL,
  * only finds out whether there is, or has lately been, one.
  */
@@ -205,10 +231,16 @@ bs_table_pick(Oid tracked, const BsSettlement *settlements, int n,
 {
 	Relation	table = table_open(tracked, AccessShareLock);
 	Relation	index = open_key(table);
-	IndexScanDesc scan = bs_index_beginscan(table, index, GetActiveSnapshot(),
-											2);
+	IndexScanDesc scan;
 	int			found = 0;
 
+	if (index == NULL)
+	{
+		memcpy(picked, settlements, sizeof(BsSettlement) * n);
+		table_close(table, AccessShareLock);
+		return n;
+	}
+	scan = bs_index_beginscan(table, index, GetActiveSnapshot(), 2);
 	for (int i = 0; i < n; i++)
 		if (search_key(scan, settlements[i].provider,
 					   settlements[i].session_id, NULL))
@@ -219,12 +251,17 @@ bs_table_pick(Oid tracked, const BsSettlement *settlements, int n,
 	return found;
 }
 
-static void
-open_search(BsTable *table)
+/*
+ * The same in an open table.
+ */
+static bool
+search(BsTable *table, const char *provider, const char *session_id,
+	   TupleTableSlot *row)
 {
-	table->index = open_key(table->relation);
-	table->scan = bs_index_beginscan(table->relation, table->index,
-									 GetActiveSnapshot(), 2);
+	if (table->key_scan == NULL)
+		table->key_scan = bs_index_beginscan(table->relation, table->key,
+											 GetActiveSnapshot(), 2);
+	return search_key(table->key_scan, provider, session_id, row);
 }
 
 /*
@@ -245,11 +282,9 @@ bs_table_insert_new(BsTable *table)
 	bool		conflict = false;
 	uint32		token;
 
-	if (table->index == NULL)
-		open_search(table);
-	if (search_key(table->scan, provider, id, NULL))
+	if (search(table, provider, id, NULL))
 		return false;
-	key = list_make1_oid(RelationGetRelid(table->index));
+	key = list_make1_oid(RelationGetRelid(table->key));
 	open_indexes(table, true);
 	token = SpeculativeInsertionLockAcquire(xid);
 	table_tuple_insert_speculative(table->relation, row,
@@ -268,9 +303,7 @@ bs_table_insert_new(BsTable *table)
 bool
 bs_table_look_up(BsTable *table, const char *provider, const char *session_id)
 {
-	if (table->index == NULL)
-		open_search(table);
-	return search_key(table->scan, provider, session_id, table->row);
+	return search(table, provider, session_id, table->row);
 }
 
 /*
@@ -284,27 +317,16 @@ bs_table_open_due(BsTable *table)
 		BS_TRACKED_PROVIDER + 1, BS_TRACKED_TRACKED_BY + 1,
 		BS_TRACKED_NEXT_ATTEMPT_AT + 1
 	};
-	Oid			oid = get_relname_relid("bsession_tracked_due",
-										RelationGetNamespace(table->relation));
-	Relation	index = OidIsValid(oid) ?
-		try_relation_open(oid, AccessShareLock) : NULL;
+	Relation	tracked = table->relation;
 
-	if (index == NULL)
+	table->due = open_index(tracked,
+							get_relname_relid("bsession_tracked_due",
+											  RelationGetNamespace(tracked)),
+							columns, lengthof(columns));
+	if (table->due == NULL)
 		return false;
-	if (index->rd_rel->relkind != RELKIND_INDEX ||
-		index->rd_rel->relam != BTREE_AM_OID ||
-		index->rd_index->indrelid != RelationGetRelid(table->relation) ||
-		!index->rd_index->indisvalid ||
-		index->rd_index->indnkeyatts != lengthof(columns) ||
-		memcmp(index->rd_index->indkey.values, columns,
-			   sizeof(columns)) != 0)
-	{
-		relation_close(index, AccessShareLock);
-		return false;
-	}
-	table->index = index;
-	table->scan = bs_index_beginscan(table->relation, index,
-									 GetActiveSnapshot(), 4);
+	table->due_scan = bs_index_beginscan(tracked, table->due,
+										 GetActiveSnapshot(), 4);
 	return true;
 }
 

@@ -19,6 +19,7 @@ typedef struct BsTableShape
 	Oid			type[BS_MAX_COLUMNS];
 	int			nchecks;		/* constraints that our rows satisfy */
 	int			ntriggers;		/* the extension's own */
+	bool		has_key;		/* a primary key by which it is searched */
 } BsTableShape;
 
 /* A table that is open. */
@@ -30,8 +31,10 @@ typedef struct BsTable
 	ResultRelInfo *result;		/* then; with the indexes */
 	TupleTableSlot *row;		/* what was found or is to be written */
 	TupleTableSlot *changed;	/* what it is to be; NULL until needed */
-	Relation	index;			/* that is searched, NULL = none */
-	IndexScanDesc scan;
+	Relation	key;			/* its primary key, NULL = not needed */
+	IndexScanDesc key_scan;		/* NULL until something is looked up */
+	Relation	due;			/* its index of what is due, or NULL */
+	IndexScanDesc due_scan;		/* likewise */
 } BsTable;
 
 extern const BsTableShape bs_tracked_shape;

@@ -159,6 +159,16 @@ sub clear
 	return;
 }
 
+# Has the tracked sessions vacuumed and everything on disk.
+sub settle
+{
+	my ($self) = @_;
+
+	$self->query('VACUUM (ANALYZE) bsession_tracked');
+	$self->query('CHECKPOINT');
+	return;
+}
+
 # ----- the worker ----------------------------------------------------------
 
 sub worker
@@ -215,7 +225,8 @@ SQL
 # Seconds that the worker takes to end n sessions of each server, all due at
 # the same moment, and the most memory that it had.  Adds to what is in the
 # tables.  Options: `id`, an expression; `also`, a server that has n due
-# sessions as well, but is not waited for.
+# sessions as well, but is not waited for; `settled`, if the table has been
+# vacuumed, and there was a checkpoint, before they are inserted.
 sub drain
 {
 	my ($self, $n, $servers, %option) = @_;
@@ -232,8 +243,7 @@ sub drain
 	{
 		$self->query(track_sql($server, $n, $id, "timestamptz '$due'"));
 	}
-	$self->query('VACUUM (ANALYZE) bsession_tracked');
-	$self->query('CHECKPOINT');
+	$self->settle unless $option{settled};
 	$$per_row = (time - $begun) / $rows;
 
 	($seconds, $memory) = $self->query_watching(scalar $self->worker,
