@@ -29,19 +29,6 @@ PG_FUNCTION_INFO_V1(bsession_may_see);
 PG_FUNCTION_INFO_V1(bsession_may_change);
 PG_FUNCTION_INFO_V1(bsession_see_all);
 
-/* Columns of bsession_tracked. */
-enum
-{
-	COLUMN_PROVIDER = 1,
-	COLUMN_SESSION_ID,
-	COLUMN_STATE,
-	COLUMN_EXPIRES_AT,
-	COLUMN_NEXT_ATTEMPT_AT,
-	COLUMN_TRACKED_BY = 9,
-	COLUMN_TRACKED_AT,
-	TRACKED_COLUMNS = 14
-};
-
 /* Columns of bsession_copy, from 0. */
 enum
 {
@@ -83,25 +70,51 @@ check_relation(FunctionCallInfo fcinfo, const char *name)
  * ----------------------------------------------------------------
  */
 
-/*
- * Returns a text column.  A null one is refused by the table a little later.
- */
-static char *
-get_text(HeapTuple row, TupleDesc type, int column)
+/* A row taken apart. */
+typedef struct CheckedRow
 {
-	bool		null;
-	Datum		value = heap_getattr(row, column, type, &null);
+	HeapTuple	tuple;			/* as it was */
+	TupleDesc	type;
+	Datum	   *value;
+	bool	   *null;
+	bool		changed;		/* the values are not the tuple's any more */
+} CheckedRow;
 
-	return null ? NULL : TextDatumGetCString(value);
+static void
+take_apart(CheckedRow *row, HeapTuple tuple, TupleDesc type)
+{
+	row->tuple = tuple;
+	row->type = type;
+	row->value = palloc(sizeof(Datum) * type->natts);
+	row->null = palloc(sizeof(bool) * type->natts);
+	row->changed = false;
+	heap_deform_tuple(tuple, type, row->value, row->null);
 }
 
-static bool
-columns_differ(HeapTuple a, HeapTuple b, TupleDesc type, int column)
+static HeapTuple
+put_together(const CheckedRow *row)
 {
-	const char *x = get_text(a, type, column);
-	const char *y = get_text(b, type, column);
+	HeapTuple	tuple;
 
-	return x == NULL || y == NULL || strcmp(x, y) != 0;
+	if (!row->changed)
+		return row->tuple;
+	tuple = heap_form_tuple(row->type, row->value, row->null);
+	tuple->t_data->t_ctid = row->tuple->t_data->t_ctid;
+	tuple->t_self = row->tuple->t_self;
+	tuple->t_tableOid = row->tuple->t_tableOid;
+	return tuple;
+}
+
+/*
+ * Does a text column differ?  A null one is refused by the table a little
+ * later.
+ */
+static bool
+column_differs(const CheckedRow *a, const CheckedRow *b, int column)
+{
+	return a->null[column] || b->null[column] ||
+		strcmp(TextDatumGetCString(a->value[column]),
+			   TextDatumGetCString(b->value[column])) != 0;
 }
 
 /*
@@ -109,66 +122,86 @@ columns_differ(HeapTuple a, HeapTuple b, TupleDesc type, int column)
  * Only the owner can say when it was tracked.
  */
 static bool
-is_fresh(HeapTuple row, TupleDesc type)
+is_fresh(const CheckedRow *row)
 {
-	bool		null;
-	Datum		tracked_at = heap_getattr(row, COLUMN_TRACKED_AT, type, &null);
-
-	return !null && DatumGetTimestampTz(tracked_at) ==
+	return !row->null[BS_TRACKED_TRACKED_AT] &&
+		DatumGetTimestampTz(row->value[BS_TRACKED_TRACKED_AT]) ==
 		GetCurrentTransactionStartTimestamp();
 }
 
 /*
- * Returns the row with its id checked and bare.
- */
-static HeapTuple
-check_key(HeapTuple row, TupleDesc type)
-{
-	char	   *provider = get_text(row, type, COLUMN_PROVIDER);
-	char	   *id = get_text(row, type, COLUMN_SESSION_ID);
-	int			column = COLUMN_SESSION_ID;
-	bool		null;
-	Datum		role = heap_getattr(row, COLUMN_TRACKED_BY, type, &null);
-	char	   *bare;
-	Datum		value;
-
-	if (provider == NULL || id == NULL || null)
-		return row;
-	bare = bs_function_bare_id(provider, id,
-							   get_role_oid(NameStr(*DatumGetName(role)),
-											false));
-	if (strcmp(bare, id) == 0)
-		return row;
-	value = CStringGetTextDatum(bare);
-	null = false;
-	return heap_modify_tuple_by_cols(row, type, 1, &column, &value, &null);
-}
-
-/*
- * Returns the row with its end planned: at its expiry.
- */
-static HeapTuple
-plan_end(HeapTuple row, TupleDesc type)
-{
-	int			column = COLUMN_NEXT_ATTEMPT_AT;
-	bool		null;
-	Datum		expires_at = heap_getattr(row, COLUMN_EXPIRES_AT, type, &null);
-
-	return heap_modify_tuple_by_cols(row, type, 1, &column, &expires_at,
-									 &null);
-}
-
-/*
- * Has the worker woken in time for the row.
+ * Has the id checked, and makes it the bare one.
  */
 static void
-wake_for(HeapTuple row, TupleDesc type)
+check_key(CheckedRow *row)
 {
-	bool		null;
-	Datum		next = heap_getattr(row, COLUMN_NEXT_ATTEMPT_AT, type, &null);
+	char	   *provider;
+	char	   *id;
+	Name		role;
+	char	   *bare;
 
-	if (!null)
-		bs_roster_wake_at_commit(DatumGetTimestampTz(next));
+	if (row->null[BS_TRACKED_PROVIDER] || row->null[BS_TRACKED_SESSION_ID] ||
+		row->null[BS_TRACKED_TRACKED_BY])
+		return;
+	provider = TextDatumGetCString(row->value[BS_TRACKED_PROVIDER]);
+	id = TextDatumGetCString(row->value[BS_TRACKED_SESSION_ID]);
+	role = DatumGetName(row->value[BS_TRACKED_TRACKED_BY]);
+	bare = bs_function_bare_id(provider, id,
+							   get_role_oid(NameStr(*role), false));
+	if (strcmp(bare, id) == 0)
+		return;
+	row->value[BS_TRACKED_SESSION_ID] = CStringGetTextDatum(bare);
+	row->changed = true;
+}
+
+/*
+ * Plans the end, if the session is active: at its expiry.
+ */
+static void
+plan_end(CheckedRow *row)
+{
+	if (row->null[BS_TRACKED_STATE] ||
+		strcmp(TextDatumGetCString(row->value[BS_TRACKED_STATE]), "active") != 0)
+		return;
+	row->value[BS_TRACKED_NEXT_ATTEMPT_AT] = row->value[BS_TRACKED_EXPIRES_AT];
+	row->null[BS_TRACKED_NEXT_ATTEMPT_AT] = row->null[BS_TRACKED_EXPIRES_AT];
+	row->changed = true;
+}
+
+static TimestampTz
+next_attempt(const CheckedRow *row)
+{
+	return DatumGetTimestampTz(row->value[BS_TRACKED_NEXT_ATTEMPT_AT]);
+}
+
+/*
+ * Takes an update: a key that is a new one is checked.
+ */
+static void
+check_update(CheckedRow *row, HeapTuple before)
+{
+	CheckedRow	old;
+
+	take_apart(&old, before, row->type);
+	if (column_differs(row, &old, BS_TRACKED_PROVIDER) ||
+		column_differs(row, &old, BS_TRACKED_SESSION_ID))
+		check_key(row);
+	plan_end(row);
+}
+
+/*
+ * Takes a row that is inserted.  One that was tracked elsewhere is a dump's.
+ */
+static void
+check_insert(CheckedRow *row)
+{
+	if (is_fresh(row))
+	{
+		check_key(row);
+		plan_end(row);
+	}
+	else
+		bs_tracking_leave_home();
 }
 
 /*
@@ -182,9 +215,9 @@ bsession_check_tracked(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleDesc	type;
-	HeapTuple	row;
+	HeapTuple	tuple;
+	CheckedRow	row;
 	bool		update;
-	const char *state;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
@@ -200,26 +233,21 @@ bsession_check_tracked(PG_FUNCTION_ARGS)
 						"extension's own trigger")));
 	check_relation(fcinfo, "bsession_tracked");
 	update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
-	row = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	tuple = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	if (bs_tracking_is_own_statement())
-		return PointerGetDatum(row);
+		return PointerGetDatum(tuple);
 	type = RelationGetDescr(trigger->tg_relation);
-	if (type->natts < TRACKED_COLUMNS)
+	if (type->natts < BS_TRACKED_COLUMNS)
 		elog(ERROR, "bsession_tracked is not the table of this library");
 
-	if (update ?
-		columns_differ(row, trigger->tg_trigtuple, type, COLUMN_PROVIDER) ||
-		columns_differ(row, trigger->tg_trigtuple, type, COLUMN_SESSION_ID) :
-		is_fresh(row, type))
-		row = check_key(row, type);
-	else if (!update)
-		bs_tracking_leave_home();
-	state = get_text(row, type, COLUMN_STATE);
-	if (state != NULL && strcmp(state, "active") == 0 &&
-		(update || is_fresh(row, type)))
-		row = plan_end(row, type);
-	wake_for(row, type);
-	return PointerGetDatum(row);
+	take_apart(&row, tuple, type);
+	if (update)
+		check_update(&row, trigger->tg_trigtuple);
+	else
+		check_insert(&row);
+	if (!row.null[BS_TRACKED_NEXT_ATTEMPT_AT])
+		bs_roster_wake_at_commit(next_attempt(&row));
+	return PointerGetDatum(put_together(&row));
 }
 
 /* ----------------------------------------------------------------

@@ -52,24 +52,4 @@ extern bool bs_table_update(BsTable *table, const Datum *values,
 							const bool *nulls, ItemPointer now);
 extern bool bs_text_is(Datum value, const char *word);
 
-/* bsession_tracked's columns, from 0. */
-enum
-{
-	BS_TRACKED_PROVIDER,
-	BS_TRACKED_SESSION_ID,
-	BS_TRACKED_STATE,
-	BS_TRACKED_EXPIRES_AT,
-	BS_TRACKED_NEXT_ATTEMPT_AT,
-	BS_TRACKED_ATTEMPTS,
-	BS_TRACKED_OUTCOME,
-	BS_TRACKED_LAST_ERROR,
-	BS_TRACKED_TRACKED_BY,
-	BS_TRACKED_TRACKED_AT,
-	BS_TRACKED_ENDED_AT,
-	BS_TRACKED_METADATA,
-	BS_TRACKED_REASON,
-	BS_TRACKED_CLAIMED_BY,
-	BS_TRACKED_COLUMNS
-};
-
 #endif							/* BS_TRACKING_TABLE_H */
