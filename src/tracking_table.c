@@ -152,6 +152,30 @@ bs_table_close(BsTable *table)
 }
 
 /*
+ * Does a new version of a row of bsession_tracked have the same key in an
+ * index?  Claiming and recording leave alone what a caller has said of a
+ * session.
+ */
+static bool
+keeps_key(const IndexInfo *index)
+{
+	for (int i = 0; i < index->ii_NumIndexKeyAttrs; i++)
+		switch (index->ii_IndexAttrNumbers[i] - 1)
+		{
+			case BS_TRACKED_PROVIDER:
+			case BS_TRACKED_SESSION_ID:
+			case BS_TRACKED_EXPIRES_AT:
+			case BS_TRACKED_TRACKED_BY:
+			case BS_TRACKED_TRACKED_AT:
+			case BS_TRACKED_METADATA:
+				break;
+			default:
+				return false;
+		}
+	return true;
+}
+
+/*
  * Opens the indexes, for writing.
  */
 static void
@@ -163,6 +187,14 @@ open_indexes(BsTable *table, bool speculative)
 	table->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->result, table->relation, 0, NULL, 0);
 	ExecOpenIndices(table->result, speculative);
+	/* So that an index looks for old versions where there are any. */
+	for (int i = 0; i < table->result->ri_NumIndices; i++)
+	{
+		IndexInfo  *index = table->result->ri_IndexRelationInfo[i];
+
+		index->ii_CheckedUnchanged = true;
+		index->ii_IndexUnchanged = keeps_key(index);
+	}
 	MemoryContextSwitchTo(old);
 }
 
