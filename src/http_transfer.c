@@ -383,8 +383,6 @@ classify(CURLcode code, int status)
 			return status == 0 ? HTTP_NO_CONNECTION : HTTP_BROKEN_ANSWER;
 		case CURLE_GOT_NOTHING:
 		case CURLE_RECV_ERROR:
-		case CURLE_HTTP2:
-		case CURLE_HTTP2_STREAM:
 			return status == 0 ? HTTP_NO_CONNECTION : HTTP_CUT_SHORT;
 		case CURLE_PARTIAL_FILE:
 			return HTTP_CUT_SHORT;
