@@ -288,6 +288,8 @@ create_cache(void)
 								  0);
 	CacheRegisterSyscacheCallback(AUTHOID, note_permission_cb, 0);
 	CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, note_permission_cb, 0);
+	/* Its owner is a member of pg_database_owner. */
+	CacheRegisterSyscacheCallback(DATABASEOID, note_permission_cb, 0);
 }
 
 /*

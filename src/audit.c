@@ -39,6 +39,9 @@
 #define BATCH			256
 #define BATCH_BYTES		(1024 * 1024)
 
+/* Bytes of replies for which somebody's lock on the table is waited for. */
+#define MOST_BYTES		(64 * BATCH_BYTES)
+
 /* Rows that are worth it while an answer is waited for. */
 #define PAUSE_BATCH		8
 
@@ -60,6 +63,7 @@ static dlist_head kept = DLIST_STATIC_INIT(kept);
 static int	nunwritten = 0;
 static Size unwritten_bytes = 0;	/* of responses */
 static bool writing = false;
+static bool may_wait = true;	/* rows may be written late */
 
 /* Reset after each attempt. */
 static MemoryContext scratch = NULL;
@@ -335,15 +339,15 @@ end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
 
 /*
  * Makes ready: from now on a rollback finds the exchanges that "function"
- * makes.  Raises an error
- * if their rows cannot be written: an end that is not audited is not made.
+ * makes.  Raises an error if their rows cannot be written: an end that is not
+ * audited is not made.
  */
 void
 bs_audit_begin(Oid function)
 {
 	static bool registered = false;
 
-	bs_tracking_check_audit();
+	may_wait = bs_tracking_check_audit();
 	bs_audit_know_function(function);
 	if (registered)
 		return;
@@ -393,32 +397,6 @@ get_scratch(void)
 }
 
 /*
- * Adds all attempts of an exchange that is over, which is to be released
- * next, or they would be taken for abandoned as well.
- */
-void
-bs_audit_add(const BsMandate *mandate, const BsExchange *exchange)
-{
-	int			n = bs_exchange_attempts(exchange);
-
-	/* Before any of them is kept, for this can fail. */
-	if (nunwritten >= BATCH || unwritten_bytes >= BATCH_BYTES)
-		bs_audit_flush();
-	for (int i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(get_scratch());
-		BsAttempt	attempt;
-
-		bs_audit_describe(mandate, exchange, i, &attempt);
-		keep(&attempt);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(scratch);
-		bs_stats_count(mandate->server, attempt.outcome, attempt.number,
-					   attempt.elapsed);
-	}
-}
-
-/*
  * Returns the first attempt that is not written, or NULL.
  */
 static KeptAttempt *
@@ -465,13 +443,18 @@ note_written(KeptAttempt *attempt)
 static void
 write_rows(const BsAttempt *attempts, int n)
 {
+	bool		read_only = XactReadOnly;
+
 	writing = true;
+	/* It was not, when the attempts were made. */
+	XactReadOnly = false;
 	PG_TRY();
 	{
 		bs_tracking_save_attempts(attempts, n);
 	}
 	PG_FINALLY();
 	{
+		XactReadOnly = read_only;
 		writing = false;
 	}
 	PG_END_TRY();
@@ -509,12 +492,59 @@ bs_audit_flush(void)
 }
 
 /*
+ * Writes them while exchanges are under way, which nobody carries on as long:
+ * not if somebody's lock on the table would have to be waited for.
+ */
+static void
+flush_meanwhile(void)
+{
+	if (unwritten_bytes >= MOST_BYTES || bs_tracking_may_save_now())
+		bs_audit_flush();
+}
+
+/*
+ * Adds all attempts of an exchange that is over, which is to be released
+ * next, or they would be taken for abandoned as well.
+ */
+void
+bs_audit_add(const BsMandate *mandate, const BsExchange *exchange)
+{
+	int			n = bs_exchange_attempts(exchange);
+
+	/* Before any of them is kept, for this can fail. */
+	if (nunwritten >= BATCH || unwritten_bytes >= BATCH_BYTES)
+		flush_meanwhile();
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(get_scratch());
+		BsAttempt	attempt;
+
+		bs_audit_describe(mandate, exchange, i, &attempt);
+		keep(&attempt);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+		bs_stats_count(mandate->server, attempt.outcome, attempt.number,
+					   attempt.elapsed);
+	}
+}
+
+/*
  * Writes them, if there are some, while there is nothing else to do.
  */
 void
 bs_audit_use_pause(void)
 {
 	if (nunwritten >= PAUSE_BATCH)
+		flush_meanwhile();
+}
+
+/*
+ * Is told that all exchanges of a call are over.
+ */
+void
+bs_audit_end(void)
+{
+	if (!may_wait)
 		bs_audit_flush();
 }
 

@@ -35,6 +35,7 @@ extern void bs_audit_add(const BsMandate *mandate,
 						 const BsExchange *exchange);
 extern bool bs_audit_is_behind(void);
 extern void bs_audit_use_pause(void);
+extern void bs_audit_end(void);
 extern void bs_audit_flush(void);
 extern void bs_audit_abandon(void);
 

@@ -25,6 +25,9 @@
 static BsExtension known;
 static bool is_known = false;
 
+/* Counts what happens to relations while the extension is looked for. */
+static uint64 changes = 0;
+
 /*
  * Reads the extension's own entry.
  */
@@ -75,6 +78,7 @@ static void
 forget_cb(Datum arg, Oid relation)
 {
 	(void) arg;
+	changes++;
 	if (!OidIsValid(relation) || relation == known.tracked ||
 		relation == known.audit || relation == known.numbers ||
 		relation == known.home)
@@ -117,13 +121,16 @@ bs_extension_find(BsExtension *extension)
 	}
 	if (!is_known)
 	{
-		/* It may change while it is being looked for. */
-		is_known = true;
-		if (!find(&known))
-			is_known = false;
+		uint64		before = changes;
+
+		if (!find(extension))
+			return false;
+		known = *extension;
+		/* What has changed meanwhile may have been this. */
+		is_known = changes == before;
 	}
 	*extension = known;
-	return OidIsValid(known.owner);
+	return true;
 }
 
 /*

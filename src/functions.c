@@ -143,6 +143,7 @@ static void
 record_call(const BsSettlement *settlements, int n)
 {
 	bs_exchange_rest();
+	bs_audit_end();
 	if (!bs_tracking_settle(settlements, n))
 		return;
 	for (int i = 0; i < n; i++)

@@ -254,6 +254,7 @@ end_items(Sweep *sweep)
 			finish_item(sweep, exchange);
 	}
 	bs_exchange_rest();
+	bs_audit_end();
 	bs_tracking_record(sweep->settlement, sweep->n);
 }
 

@@ -160,8 +160,12 @@ check_key(CheckedRow *row)
 static void
 plan_end(CheckedRow *row)
 {
-	if (row->null[BS_TRACKED_STATE] ||
-		strcmp(TextDatumGetCString(row->value[BS_TRACKED_STATE]), "active") != 0)
+	const char *state;
+
+	if (row->null[BS_TRACKED_STATE])
+		return;
+	state = TextDatumGetCString(row->value[BS_TRACKED_STATE]);
+	if (strcmp(state, "active") != 0)
 		return;
 	row->value[BS_TRACKED_NEXT_ATTEMPT_AT] = row->value[BS_TRACKED_EXPIRES_AT];
 	row->null[BS_TRACKED_NEXT_ATTEMPT_AT] = row->null[BS_TRACKED_EXPIRES_AT];

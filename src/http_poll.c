@@ -72,7 +72,6 @@ typedef struct Watched
 
 static struct Poller
 {
-	CURLM	   *multi;			/* whose sockets are watched */
 	Watched    *socket;			/* malloc'd, by descriptor */
 	int			nsockets;		/* length of that */
 	int64		timer;			/* when libcurl wants to be called */
@@ -246,7 +245,6 @@ bs_http_poll_open(void)
 void
 bs_http_poll_attach(CURLM *multi)
 {
-	poller.multi = multi;
 	poller.timer = BS_NEVER;
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket_cb);
 	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer_cb);

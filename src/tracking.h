@@ -75,9 +75,9 @@ typedef struct BsSettlement
 #define BS_STATE_ENDED		"ended"
 #define BS_STATE_FAILED		"failed"
 
-extern void bs_tracking_check_audit(void);
+extern bool bs_tracking_check_audit(void);
+extern bool bs_tracking_may_save_now(void);
 extern void bs_tracking_save_attempts(const BsAttempt *attempts, int n);
-extern bool bs_tracking_knows(const char *provider, const char *session_id);
 extern bool bs_tracking_settle(const BsSettlement *settlements, int n);
 
 /* ----- the worker's and the sweep's (tracking_worker.c) ----- */

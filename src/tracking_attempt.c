@@ -71,7 +71,9 @@ static const BsTableShape audit_shape = {
 	.type = {INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 		TEXTOID, INT4OID, INT4OID, INTERVALOID, TEXTOID, JSONBOID, NAMEOID,
 		TEXTOID, INETOID, BOOLOID},
-	.nchecks = 1
+	.required = {true, true, true, true, true, true, false, false, true,
+		false, false, false, true, false, false, true},
+	.check = {"bsession_audit_reason_check"}
 };
 
 /* How an array of a type that is passed by value or as a float is made. */
@@ -307,21 +309,6 @@ bs_settlement_arguments(Datum *arguments, const BsSettlement *settlements,
 		arguments[i] = bs_text_array(text + i * n, n);
 	arguments[5] = time_array(time, n);
 	arguments[6] = time_array(time + n, n);
-}
-
-/*
- * Is there a row of a session, or has there lately been one?  If there is
- * none, no more has to be done than that.
- */
-bool
-bs_tracking_knows(const char *provider, const char *session_id)
-{
-	BsSettlement sought = {.provider = provider, .session_id = session_id};
-	BsSettlement found;
-	BsExtension extension;
-
-	bs_extension_get(&extension);
-	return bs_table_pick(extension.tracked, &sought, 1, &found) > 0;
 }
 
 /*

@@ -359,9 +359,7 @@ is_claimed(const BsTable *tracked, const BsSettlement *settlement)
 static bool
 find_claimed(BsTable *tracked, BsSettlement *settlement)
 {
-	if (ItemPointerIsValid(&settlement->row) &&
-		table_tuple_fetch_row_version(tracked->relation, &settlement->row,
-									  GetActiveSnapshot(), tracked->row) &&
+	if (bs_table_fetch(tracked, &settlement->row) &&
 		is_claimed(tracked, settlement))
 		return true;
 	return bs_table_look_up(tracked, settlement->provider,

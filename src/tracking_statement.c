@@ -17,6 +17,7 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
+#include "storage/lmgr.h"
 #include "tracking.h"
 #include "tracking_statement.h"
 #include "utils/array.h"
@@ -117,18 +118,34 @@ bs_statement_guard(Oid table)
 
 /*
  * Raises an error if attempts could not be saved, as far as that can be known
- * without a lock that lasts.
+ * without a lock that lasts.  Returns whether they can be saved late: not if
+ * there is a constraint that is checked before the commit.
  */
-void
+bool
 bs_tracking_check_audit(void)
 {
 	BsExtension extension;
 	Relation	audit;
+	bool		plain;
 
 	bs_extension_get(&extension);
 	audit = table_open(extension.audit, AccessShareLock);
 	refuse_triggers(audit);
+	plain = audit->trigdesc == NULL;
 	table_close(audit, AccessShareLock);
+	return plain;
+}
+
+/*
+ * Could attempts be saved without waiting for somebody's lock?
+ */
+bool
+bs_tracking_may_save_now(void)
+{
+	BsExtension extension;
+
+	return bs_extension_find(&extension) &&
+		ConditionalLockRelationOid(extension.audit, RowExclusiveLock);
 }
 
 /*
@@ -152,6 +169,32 @@ bs_tracking_set_for_good(void)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_USERSET,
 						PGC_S_OVERRIDE);
+}
+
+/*
+ * Sets what statements need, if it is not set, until bs_settings_end() with
+ * what it returns, or the end of the (sub)transaction.
+ */
+int
+bs_settings_begin(void)
+{
+	int			level;
+
+	if (is_set())
+		return 0;
+	level = NewGUCNestLevel();
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	return level;
+}
+
+void
+bs_settings_end(int level)
+{
+	if (level != 0)
+		AtEOXact_GUC(true, level);
 }
 
 /*
@@ -189,22 +232,14 @@ bs_statement_begin(BsScope *scope)
 	bs_statement_guard(scope->extension.tracked);
 	bs_statement_guard(scope->extension.audit);
 	scope->schema = get_namespace_name(scope->extension.schema);
-	scope->settings = 0;
 	SPI_connect();
-	if (is_set())
-		return;
-	scope->settings = NewGUCNestLevel();
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
+	scope->settings = bs_settings_begin();
 }
 
 void
 bs_statement_end(BsScope *scope)
 {
-	if (scope->settings != 0)
-		AtEOXact_GUC(true, scope->settings);
+	bs_settings_end(scope->settings);
 	SPI_finish();
 	bs_scope_end(scope);
 }

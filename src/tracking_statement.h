@@ -28,12 +28,14 @@ typedef struct BsScope
 {
 	BsExtension extension;
 	const char *schema;			/* the extension's; of statements only */
-	int			settings;		/* level they are set at, 0 = none is */
+	int			settings;		/* bs_settings_begin()'s */
 	Oid			role;			/* the caller's */
 	int			security;		/* likewise */
 	MemoryContext context;		/* likewise */
 } BsScope;
 
+extern int	bs_settings_begin(void);
+extern void bs_settings_end(int level);
 extern void bs_scope_begin(BsScope *scope);
 extern void bs_scope_end(BsScope *scope);
 extern void bs_statement_begin(BsScope *scope);

@@ -23,6 +23,7 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/executor.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "tracking_table.h"
 #include "utils/builtins.h"
@@ -37,10 +38,32 @@ const BsTableShape bs_tracked_shape = {
 	.type = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 		INT4OID, TEXTOID, TEXTOID, NAMEOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 		JSONBOID, TEXTOID, INT4OID},
-	.nchecks = 3,
+	.required = {
+		[BS_TRACKED_PROVIDER] = true, [BS_TRACKED_SESSION_ID] = true,
+		[BS_TRACKED_STATE] = true, [BS_TRACKED_ATTEMPTS] = true,
+		[BS_TRACKED_TRACKED_BY] = true, [BS_TRACKED_TRACKED_AT] = true,
+		[BS_TRACKED_METADATA] = true, [BS_TRACKED_REASON] = true
+	},
+	.check = {"bsession_tracked_state_check",
+		"bsession_tracked_metadata_check", "bsession_tracked_reason_check"},
 	.ntriggers = 1,
 	.has_key = true
 };
+
+/*
+ * Are a table's constraints those that our rows satisfy anyway?
+ */
+static bool
+has_own_checks(const TupleConstr *constraints, const BsTableShape *shape)
+{
+	int			found = 0;
+
+	for (int i = 0; i < constraints->num_check; i++)
+		for (int j = 0; j < BS_MAX_CHECKS && shape->check[j] != NULL; j++)
+			found += strcmp(constraints->check[i].ccname,
+							shape->check[j]) == 0;
+	return found == constraints->num_check;
+}
 
 static bool
 is_shaped(Relation relation, const BsTableShape *shape)
@@ -53,14 +76,18 @@ is_shaped(Relation relation, const BsTableShape *shape)
 		type->natts != shape->ncolumns ||
 		(relation->trigdesc == NULL ? 0 :
 		 relation->trigdesc->numtriggers) != shape->ntriggers ||
-		constraints == NULL || constraints->num_check != shape->nchecks ||
-		constraints->has_generated_stored)
+		constraints == NULL || constraints->has_generated_stored)
 		return false;
 	for (int i = 0; i < shape->ncolumns; i++)
-		if (TupleDescAttr(type, i)->attisdropped ||
-			TupleDescAttr(type, i)->atttypid != shape->type[i])
+	{
+		Form_pg_attribute column = TupleDescAttr(type, i);
+
+		if (column->attisdropped || column->attidentity != '\0' ||
+			column->atttypid != shape->type[i] ||
+			column->attnotnull != shape->required[i])
 			return false;
-	return true;
+	}
+	return has_own_checks(constraints, shape);
 }
 
 /*
@@ -148,6 +175,7 @@ bs_table_close(BsTable *table)
 		ExecCloseIndices(table->result);
 		FreeExecutorState(table->estate);
 	}
+	bs_settings_end(table->settings);
 	table_close(table->relation, NoLock);
 }
 
@@ -176,12 +204,29 @@ keeps_key(const IndexInfo *index)
 }
 
 /*
+ * Does an index run anybody's code?  Then it is to be found with our own
+ * search_path, not the caller's.
+ */
+static bool
+runs_code(const IndexInfo *index)
+{
+	ListCell   *cell;
+
+	foreach(cell, index->ii_Predicate)
+		if (!IsA(lfirst(cell), NullTest) ||
+			!IsA(((NullTest *) lfirst(cell))->arg, Var))
+			return true;
+	return index->ii_Expressions != NIL;
+}
+
+/*
  * Opens the indexes, for writing.
  */
 static void
 open_indexes(BsTable *table, bool speculative)
 {
 	MemoryContext old = MemoryContextSwitchTo(table->context);
+	bool		needs_settings = false;
 
 	table->estate = CreateExecutorState();
 	table->result = makeNode(ResultRelInfo);
@@ -194,7 +239,10 @@ open_indexes(BsTable *table, bool speculative)
 
 		index->ii_CheckedUnchanged = true;
 		index->ii_IndexUnchanged = keeps_key(index);
+		needs_settings = needs_settings || runs_code(index);
 	}
+	if (needs_settings)
+		table->settings = bs_settings_begin();
 	MemoryContextSwitchTo(old);
 }
 
@@ -339,6 +387,21 @@ bs_table_look_up(BsTable *table, const char *provider, const char *session_id)
 }
 
 /*
+ * Gets the row at a place where there has been one, if there still is, to be
+ * found in table->row.  The table may have been truncated since.
+ */
+bool
+bs_table_fetch(BsTable *table, ItemPointer tid)
+{
+	if (table->nblocks == 0)
+		table->nblocks = RelationGetNumberOfBlocks(table->relation);
+	return ItemPointerIsValid(tid) &&
+		ItemPointerGetBlockNumber(tid) < table->nblocks &&
+		table_tuple_fetch_row_version(table->relation, tid,
+									  GetActiveSnapshot(), table->row);
+}
+
+/*
  * Begins to search the index of what is due, if it is as the extension made
  * it.
  */
@@ -404,7 +467,7 @@ bs_table_update(BsTable *table, const Datum *values, const bool *nulls,
 	memcpy(table->changed->tts_isnull, nulls, sizeof(bool) * natts);
 	ExecStoreVirtualTuple(table->changed);
 	result = update_row(table, &tid, false, &which);
-	/* A foreign key's lock on it is compatible with ours. */
+	/* A lock FOR KEY SHARE on it is compatible with ours. */
 	if (result == TM_BeingModified &&
 		table_tuple_lock(table->relation, &tid, GetActiveSnapshot(),
 						 table->row, GetCurrentCommandId(true),

@@ -12,12 +12,16 @@
 /* Most columns that a table has. */
 #define BS_MAX_COLUMNS	16
 
+/* Most CHECK constraints. */
+#define BS_MAX_CHECKS	3
+
 /* What a table has to look like for its rows to be written here. */
 typedef struct BsTableShape
 {
 	int			ncolumns;
 	Oid			type[BS_MAX_COLUMNS];
-	int			nchecks;		/* constraints that our rows satisfy */
+	bool		required[BS_MAX_COLUMNS];	/* not null */
+	const char *check[BS_MAX_CHECKS];	/* constraints that our rows satisfy */
 	int			ntriggers;		/* the extension's own */
 	bool		has_key;		/* a primary key by which it is searched */
 } BsTableShape;
@@ -29,10 +33,12 @@ typedef struct BsTable
 	MemoryContext context;		/* it was opened in */
 	EState	   *estate;			/* NULL until a row needs indexing */
 	ResultRelInfo *result;		/* then; with the indexes */
+	int			settings;		/* bs_settings_begin()'s, for their code */
 	TupleTableSlot *row;		/* what was found or is to be written */
 	TupleTableSlot *changed;	/* what it is to be; NULL until needed */
 	Relation	key;			/* its primary key, NULL = not needed */
 	IndexScanDesc key_scan;		/* NULL until something is looked up */
+	BlockNumber nblocks;		/* 0 = not known yet */
 	Relation	due;			/* its index of what is due, or NULL */
 	IndexScanDesc due_scan;		/* likewise */
 } BsTable;
@@ -47,6 +53,7 @@ extern int	bs_table_pick(Oid tracked, const BsSettlement *settlements,
 						  int n, BsSettlement *picked);
 extern bool bs_table_look_up(BsTable *table, const char *provider,
 							 const char *session_id);
+extern bool bs_table_fetch(BsTable *table, ItemPointer tid);
 extern bool bs_table_open_due(BsTable *table);
 extern bool bs_table_update(BsTable *table, const Datum *values,
 							const bool *nulls, ItemPointer now);

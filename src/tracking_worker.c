@@ -58,9 +58,11 @@ static BsStatement void_claims = {
 
 /* The first ones are the oldest but for some milliseconds. */
 static BsStatement forget_attempts = {
-	.sql = "DELETE FROM @.bsession_audit WHERE at < $1 AND ctid = ANY (ARRAY("
-	" SELECT ctid FROM @.bsession_audit"
-	" ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))",
+	.sql = "DELETE FROM @.bsession_audit WHERE ctid = ANY (ARRAY("
+	" SELECT ctid FROM @.bsession_audit WHERE at < $1 AND id <="
+	"  (SELECT max(id) FROM (SELECT id FROM @.bsession_audit"
+	"   ORDER BY id LIMIT $2) AS first)"
+	" FOR UPDATE SKIP LOCKED))",
 	.narguments = 2,
 	.type = {TIMESTAMPTZOID, INT4OID}
 };

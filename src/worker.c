@@ -40,7 +40,7 @@
 /* The clock can be set: a sleep is cut into pieces of at most so many µs. */
 #define LONGEST_SLEEP	(10 * BS_US_PER_S)
 
-/* A sleep that long is one in which connections are not kept, in µs. */
+/* Before a sleep that long what is kept for more work is given back, in µs. */
 #define REST_AFTER		BS_US_PER_S
 
 /* Exchanges that are left to one step to record. */
@@ -202,7 +202,10 @@ wait_for_work(const WorkerOutlook *outlook)
 	if (until <= now)
 		return;
 	if (until - now > REST_AFTER)
+	{
 		bs_exchange_rest();
+		bs_jobs_rest();
+	}
 	(void) WaitLatch(MyLatch,
 					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 (until - now + BS_US_PER_MS - 1) / BS_US_PER_MS,

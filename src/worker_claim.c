@@ -37,6 +37,9 @@
 /* After a look there is none for so many times as long. */
 #define LOOK_SHARE		10
 
+/* A plan that old, in µs, is made anew when there is a step in any case. */
+#define MAX_PLAN_AGE	(10 * BS_US_PER_S)
+
 /* A lease is that much longer than what an exchange may take, in ms. */
 #define LEASE_MARGIN	5000
 
@@ -55,6 +58,7 @@ static struct Plan
 	bool		changed;		/* by others, since the last look */
 	int64		look_after;		/* no sooner, */
 	int64		look_before;	/* and no later */
+	int64		old_at;			/* then it is old */
 }			plan;
 
 static dlist_head claimed = DLIST_STATIC_INIT(claimed); /* not yet begun */
@@ -75,35 +79,40 @@ bs_claims_begin(void)
 
 /*
  * Looks at what is due in each lane, if that is necessary: "changed" says
- * that others may have changed the tables.  Returns whether it did.
+ * that others may have changed the tables.  Rows can also have come without a
+ * word, with triggers switched off.
  */
-bool
+void
 bs_claims_look(bool changed)
 {
 	int64		began = bs_clock_now();
 	MemoryContext old;
 	BsLaneDue  *due;
+	PlannedLane *lane;
+	int			n;
 
 	plan.changed |= changed;
 	if (began < plan.look_after ||
-		(!plan.changed && began < plan.look_before))
-		return false;
+		(!plan.changed && began < plan.look_before && began < plan.old_at))
+		return;
 	MemoryContextReset(plan.context);
 	plan.n = 0;
 	old = MemoryContextSwitchTo(plan.context);
-	due = bs_tracking_lanes(&plan.n);
-	plan.lane = palloc(sizeof(PlannedLane) * (plan.n + 1));
-	for (int i = 0; i < plan.n; i++)
+	due = bs_tracking_lanes(&n);
+	lane = palloc(sizeof(PlannedLane) * (n + 1));
+	for (int i = 0; i < n; i++)
 	{
-		plan.lane[i].due = due[i];
-		plan.lane[i].lane = bs_lanes_get(due[i].provider, due[i].role);
+		lane[i].due = due[i];
+		lane[i].lane = bs_lanes_get(due[i].provider, due[i].role);
 	}
 	MemoryContextSwitchTo(old);
+	plan.lane = lane;
+	plan.n = n;
 	plan.changed = false;
 	plan.look_after = bs_clock_now() +
 		LOOK_SHARE * (bs_clock_now() - began);
 	plan.look_before = BS_NEVER;
-	return true;
+	plan.old_at = began + MAX_PLAN_AGE;
 }
 
 /*

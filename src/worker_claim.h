@@ -9,7 +9,7 @@
 #include "worker_lane.h"
 
 extern void bs_claims_begin(void);
-extern bool bs_claims_look(bool changed);
+extern void bs_claims_look(bool changed);
 extern void bs_claims_make(void);
 extern void bs_claims_note_due(const WorkerLane *lane, TimestampTz due);
 extern void bs_claims_start(dlist_head *under_way, dlist_head *finished);

@@ -17,6 +17,9 @@
 #include "utils/timestamp.h"
 #include "worker_job.h"
 
+/* Contexts that are kept when there are no jobs. */
+#define MAX_IDLE_CONTEXTS	16
+
 static BsPool pool = {.name = "browser_session job"};
 static int	in_flight = 0;		/* jobs that have an account */
 
@@ -200,6 +203,15 @@ void
 bs_job_note_lost(WorkerJob *job)
 {
 	add_unknown(job, 1, BS_LOST_ATTEMPT);
+}
+
+/*
+ * Is told that there will be none for a while.
+ */
+void
+bs_jobs_rest(void)
+{
+	bs_pool_shrink(&pool, MAX_IDLE_CONTEXTS);
 }
 
 /*

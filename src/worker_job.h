@@ -31,6 +31,7 @@ extern void bs_job_fail(WorkerJob *job, const char *error);
 extern void bs_job_give_back(WorkerJob *job, const char *error);
 extern void bs_job_note_lost(WorkerJob *job);
 extern void bs_job_free(WorkerJob *job);
+extern void bs_jobs_rest(void);
 extern int	bs_jobs_in_flight(void);
 
 #endif							/* BS_WORKER_JOB_H */

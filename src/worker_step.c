@@ -37,10 +37,6 @@
 /* Rows that one step deletes of each table at most. */
 #define FORGET_BATCH	1000
 
-/* Pause before what others have locked is tried again, in µs; it doubles. */
-#define LOCK_PAUSE		(20 * BS_US_PER_MS)
-#define LOCK_PAUSE_MAX	BS_US_PER_S
-
 /* Pause after a step that failed, in µs; it doubles. */
 #define ERROR_PAUSE		(BS_US_PER_S / 2)
 #define ERROR_PAUSE_MAX	(60 * BS_US_PER_S)
@@ -322,7 +318,7 @@ do_step(bool look, int *recorded, Size *saved)
 	*recorded = record_jobs(one_by_one ? 1 : RECORD_BATCH);
 	if (browser_session_enabled && !not_home)
 	{
-		(void) bs_claims_look(look);
+		bs_claims_look(look);
 		bs_claims_make();
 	}
 	forget_old();

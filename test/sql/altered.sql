@@ -35,12 +35,25 @@ SET enable_seqscan = off;
 SELECT session_id, state FROM bsession_tracked WHERE upper(session_id) = 'ALT-SWEPT';
 RESET enable_seqscan;
 
--- As they were, but for an index: the same without statements
-ALTER TABLE bsession_audit DROP COLUMN day, DROP COLUMN seen;
 DROP EXTENSION browser_session CASCADE;
 CREATE EXTENSION browser_session;
 CREATE SERVER fine FOREIGN DATA WRAPPER browser_session OPTIONS (provider 'stagehand', base_url :'base');
 CREATE USER MAPPING FOR PUBLIC SERVER fine OPTIONS (api_key 'sim-key');
+
+-- What is not null, and a constraint in the place of another
+ALTER TABLE bsession_audit ALTER error SET NOT NULL;
+ALTER TABLE bsession_tracked DROP CONSTRAINT bsession_tracked_metadata_check,
+	ADD CONSTRAINT no_secret_ids CHECK (session_id NOT LIKE 'secret%');
+\set VERBOSITY terse
+-- Fails: there is no error
+SELECT outcome FROM bsession_end('fine', 'alt-no-error');
+-- Fails: the constraint
+SELECT bsession_track('fine', 'secret-1', interval '1 hour');
+\set VERBOSITY default
+ALTER TABLE bsession_audit ALTER error DROP NOT NULL;
+ALTER TABLE bsession_tracked DROP CONSTRAINT no_secret_ids;
+
+-- As they were, but for an index: the same without statements
 CREATE INDEX loud_ids ON bsession_tracked (upper(state)) WHERE session_id <> '';
 CREATE INDEX ON bsession_tracked USING brin (tracked_at);
 SELECT session_id, (r).state FROM bsession_track('fine', 'alt-due-2', interval '1 hour') AS r;
@@ -59,6 +72,22 @@ INSERT INTO bsession_tracked (provider, session_id, expires_at) VALUES ('fine', 
 INSERT INTO job VALUES ('fine', 'alt-job');
 SELECT session_id, outcome FROM bsession_end_expired();
 
-SET client_min_messages = warning;
+-- The code of an index finds nothing that a caller puts in its way
+CREATE SCHEMA regress_bs_evil;
+CREATE FUNCTION regress_bs_evil.clean(text) RETURNS text LANGUAGE plpgsql IMMUTABLE
+AS 'BEGIN RAISE WARNING ''running as %'', current_user; RETURN $1; END';
+CREATE FUNCTION public.norm(text) RETURNS text LANGUAGE plpgsql IMMUTABLE
+AS 'BEGIN RETURN clean($1); END';
 DROP TABLE job;
+DELETE FROM bsession_tracked;
+CREATE INDEX norms ON bsession_tracked (public.norm(session_id));
+SET search_path = regress_bs_evil, public;
+-- Fails: no such function in pg_catalog
+SELECT bsession_track('fine', 'alt-evil', interval '1 hour');
+RESET search_path;
+
+SET client_min_messages = warning;
+DROP SCHEMA regress_bs_evil CASCADE;
+DROP INDEX norms;
+DROP FUNCTION public.norm;
 DROP EXTENSION browser_session CASCADE;

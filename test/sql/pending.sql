@@ -85,6 +85,21 @@ ROLLBACK TO s;
 COMMIT;
 SELECT count(*) FROM bsession_audit JOIN answer USING (session_id, response);
 
+-- A transaction that is made read-only after it has ended a session
+BEGIN;
+SELECT outcome FROM bsession_end('fine', 'before-read-only');
+SELECT set_config('transaction_read_only', 'on', true);
+COMMIT;
+SELECT count(*) FROM bsession_audit WHERE session_id = 'before-read-only';
+
+-- A constraint that is checked at the end of the transaction
+ALTER TABLE bsession_audit ADD CONSTRAINT only_once UNIQUE (provider, session_id) DEFERRABLE INITIALLY DEFERRED;
+BEGIN;
+SELECT outcome FROM bsession_end('fine', 'before-read-only');
+-- Fails: the session is in the audit already
+COMMIT;
+ALTER TABLE bsession_audit DROP CONSTRAINT only_once;
+
 -- Nothing that is written is in the way of changing the tables
 BEGIN;
 SELECT outcome FROM bsession_end('fine', 'changed');

@@ -45,10 +45,10 @@ sub sql { return $node->safe_psql('postgres', @_); }
 # The session is ended once, for this reason, not before its expiry.
 sub ends
 {
-	my ($id, $reason, $what) = @_;
+	my ($id, $reason, $what, $server) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $row = $node->wait_for_row('s', $id, state => 'ended');
-	my @audit = $node->audit('s', $id);
+	my $row = $node->wait_for_row($server // 's', $id, state => 'ended');
+	my @audit = $node->audit($server // 's', $id);
 	my @requests = $sim->requests($id);
 	my ($expired) = $node->hashes(<<SQL);
 SELECT (extract(epoch FROM greatest(expires_at, '2000-01-01')) * 1000000)::bigint
@@ -71,9 +71,9 @@ SQL
 # later has been.
 sub untouched
 {
-	my ($id, $what) = @_;
+	my ($id, $what, $server) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $row = $node->tracked('s', $id);
+	my $row = $node->tracked($server // 's', $id);
 
 	ok($row->{state} eq 'active' && $row->{attempts} == 0, "$what: active")
 	  or diag explain $row;
@@ -305,7 +305,91 @@ SQL
 	ends('locked', 'expiry', 'a row that is not locked any more');
 }
 
-# Nor does one that is locked while its session is being ended.
+# … nor a backlog of more than can be under way, and is not forgotten behind it.
+# Sessions that are added meanwhile and due before are ended, too.
+{
+	$node->simulated($sim, 'backlog', 'stagehand', { delay => 20 },
+		max_in_flight => 10);
+	$node->track('backlog', "now() + '1 s'", 'backlog-locked');
+	my $lock = $node->hold('backlog', 'backlog-locked');
+	sql(<<SQL);
+INSERT INTO bsession_tracked (provider, session_id, expires_at)
+SELECT 'backlog', 'backlog-' || i, t.expires_at + i * '1 ms'::interval
+  FROM generate_series(1, 300) AS i, bsession_tracked AS t
+ WHERE t.session_id = 'backlog-locked';
+SQL
+	$node->wait_for_row('backlog', 'backlog-50', state => 'ended');
+	$node->track('backlog', "now() - interval '1 min'", 'backlog-earlier');
+	$node->wait_for_row('backlog', "backlog-$_", state => 'ended')
+	  foreach 'earlier', 300;
+	is($node->count_not_ended('backlog'), 1,
+		'a backlog is worked off behind a locked row');
+	untouched('backlog-locked', 'the row that was locked all the time',
+		'backlog');
+	$node->release($lock);
+	ends('backlog-locked', 'expiry', 'the row that was passed over', 'backlog');
+}
+
+# A table that is emptied, or gets smaller, while sessions of it are ended: they
+# are in the audit, and the worker goes on.
+{
+	foreach my $how (
+		'TRUNCATE bsession_tracked',
+		'DELETE FROM bsession_tracked; VACUUM bsession_tracked')
+	{
+		my $id = 'emptied-' . lc substr $how, 0, 4;
+
+		$node->simulated($sim, 'slow', 'stagehand', { delay => 500 });
+		sql(<<SQL);
+INSERT INTO bsession_tracked (provider, session_id, expires_at)
+SELECT 's', '$id-' || i, NULL FROM generate_series(1, 1000) AS i;
+SQL
+		$node->track('slow', 'clock_timestamp()', $id);
+		wait_until('the request arrived',
+			sub { scalar $sim->requests($id) });
+		$node->safe_psql('postgres', $_) foreach split /; /, $how;
+		wait_until('the attempt is in the audit',
+			sub { scalar $node->audit('slow', $id) });
+		$node->track('s', 'clock_timestamp()', "$id-after");
+		ends("$id-after", 'expiry', "after $how");
+	}
+}
+
+# A session that is due before others at another server, but after what the
+# worker waits for, is not overlooked.
+{
+	my $t = sql("SELECT clock_timestamp() + '1 s'");
+
+	$node->track('s', "'$t'::timestamptz", 'first-of-three');
+	$node->track('backlog', "'$t'::timestamptz + interval '1 h'", 'last-of-three');
+	$node->wait_for_worker;
+	$node->track('backlog', "'$t'::timestamptz + interval '200 ms'",
+		'second-of-three');
+	ends('second-of-three', 'expiry', 'a session added in between',
+		'backlog');
+	sql("DELETE FROM bsession_tracked WHERE session_id = 'last-of-three'");
+}
+
+# Rows that come while triggers are switched off tell nobody; the worker finds
+# them when it looks anew, as it does if it has work after ten seconds.
+{
+	sql(<<SQL);
+ALTER TABLE bsession_tracked DISABLE TRIGGER bsession_check_tracked;
+INSERT INTO bsession_tracked (provider, session_id, expires_at, next_attempt_at)
+VALUES ('s', 'without-a-word', now(), now());
+ALTER TABLE bsession_tracked ENABLE ALWAYS TRIGGER bsession_check_tracked;
+SQL
+	my $n = 0;
+	wait_until(
+		'a session that nobody told of is ended',
+		sub {
+			$node->track('backlog', 'clock_timestamp()', 'tick-' . ++$n);
+			$node->tracked('s', 'without-a-word')->{state} eq 'ended';
+		});
+	pass('a session that nobody told of is ended');
+}
+
+# A locked row of a session that is being ended holds nobody up either.
 {
 	$node->simulated($sim, 'slow', 'stagehand', { delay => 500 });
 	$node->track('slow', 'now()', 'locked-late');
