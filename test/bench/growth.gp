@@ -2,14 +2,18 @@
 #
 #	gnuplot -e "data = '…'; plot_file = '…'; due = '…'" growth.gp
 #
-# data has a line for each size: rows, median, minimum and maximum in seconds.
+# The files data, ids.dat have a line for each size: rows, median, minimum and
+# maximum in seconds.
+
+in_order = data.', in order.dat'
+random = data.', random.dat'
 
 set terminal svg size 800,480 font 'Helvetica,16' background 'white'
 set output plot_file
 
-stats data using ($0 == 0 ? $2 : 1/0) nooutput
+stats in_order using ($0 == 0 ? $2 : 1/0) nooutput
 limit = 1.2 * STATS_min
-stats data using 4 nooutput
+stats random using 4 nooutput
 highest = (STATS_max > limit) ? STATS_max : limit
 
 set title "Cost of a larger table: claim, end and record ".due." due sessions"
@@ -28,6 +32,10 @@ set key bottom right
 
 plot limit title '1.2 × the smallest' with lines \
 		linewidth 2 dashtype 2 linecolor rgb '#c0392b', \
-	data using 1:2 notitle with lines linewidth 2 linecolor rgb '#2c5f8a', \
-	data using 1:2:3:4 title 'median, minimum, maximum' with yerrorbars \
+	random using 1:2 notitle with lines linewidth 2 linecolor rgb '#999999', \
+	random using 1:2:3:4 title 'ids random' with yerrorbars \
+		linewidth 2 pointtype 5 pointsize 0.9 linecolor rgb '#999999', \
+	in_order using 1:2 notitle with lines linewidth 2 \
+		linecolor rgb '#2c5f8a', \
+	in_order using 1:2:3:4 title 'ids in order' with yerrorbars \
 		linewidth 2 pointtype 7 pointsize 0.9 linecolor rgb '#2c5f8a'
