@@ -7,6 +7,7 @@
 
 #include "attempt.h"
 #include "exchange.h"
+#include "nodes/nodes.h"
 
 /*
  * In whose name and why an exchange is made.  An exchange that is made in the
@@ -41,6 +42,7 @@ extern void bs_audit_abandon(void);
 
 /* audit_reader.c */
 extern void bs_audit_know_function(Oid function);
-extern void bs_audit_install_hooks(void);
+extern void bs_audit_before_command(const Node *command, bool top_level);
+extern void bs_audit_install_hook(void);
 
 #endif							/* BS_AUDIT_H */

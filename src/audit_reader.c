@@ -14,16 +14,23 @@
 #include "executor/executor.h"
 #include "extension.h"
 #include "nodes/plannodes.h"
-#include "tcop/utility.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 static ExecutorStart_hook_type next_start;
-static ProcessUtility_hook_type next_utility;
 
 /* Functions that end sessions, by what plans know of them. */
 static uint32 known_function[4];
 static int	nknown = 0;
+
+static bool
+is_known(uint32 hash)
+{
+	for (int i = 0; i < nknown; i++)
+		if (known_function[i] == hash)
+			return true;
+	return false;
+}
 
 /*
  * Notes that a function ends sessions, and so does not read the audit.
@@ -34,20 +41,8 @@ bs_audit_know_function(Oid function)
 	uint32		hash = GetSysCacheHashValue1(PROCOID,
 											 ObjectIdGetDatum(function));
 
-	for (int i = 0; i < nknown; i++)
-		if (known_function[i] == hash)
-			return;
-	if (nknown < (int) lengthof(known_function))
+	if (!is_known(hash) && nknown < (int) lengthof(known_function))
 		known_function[nknown++] = hash;
-}
-
-static bool
-is_known(uint32 hash)
-{
-	for (int i = 0; i < nknown; i++)
-		if (known_function[i] == hash)
-			return true;
-	return false;
 }
 
 /*
@@ -101,37 +96,27 @@ start_executor(QueryDesc *query, int flags)
 		standard_ExecutorStart(query, flags);
 }
 
-static void
-process_utility(PlannedStmt *statement, const char *query,
-				bool read_only_tree, ProcessUtilityContext context,
-				ParamListInfo parameters, QueryEnvironment *environment,
-				DestReceiver *destination, QueryCompletion *completion)
+/*
+ * Has a command that is about to be run see it, whatever it is: but for those
+ * that end the transaction, which need not.
+ */
+void
+bs_audit_before_command(const Node *command, bool top_level)
 {
-	if (bs_audit_is_behind() && !IsA(statement->utilityStmt, TransactionStmt))
-	{
-		bs_audit_flush();
-		/* At top level, what may hold it is the command's own portal. */
-		if (ActiveSnapshotSet())
-			see_all(GetActiveSnapshot(),
-					context == PROCESS_UTILITY_TOPLEVEL ? 1 : 0);
-	}
-	if (next_utility != NULL)
-		next_utility(statement, query, read_only_tree, context, parameters,
-					 environment, destination, completion);
-	else
-		standard_ProcessUtility(statement, query, read_only_tree, context,
-								parameters, environment, destination,
-								completion);
+	if (!bs_audit_is_behind() || IsA(command, TransactionStmt))
+		return;
+	bs_audit_flush();
+	/* At top level, what may hold it is the command's own portal. */
+	if (ActiveSnapshotSet())
+		see_all(GetActiveSnapshot(), top_level ? 1 : 0);
 }
 
 /*
- * Installs the hooks.  Called from _PG_init().
+ * Installs the hook for queries.  That for commands is in hooks.c.
  */
 void
-bs_audit_install_hooks(void)
+bs_audit_install_hook(void)
 {
 	next_start = ExecutorStart_hook;
 	ExecutorStart_hook = start_executor;
-	next_utility = ProcessUtility_hook;
-	ProcessUtility_hook = process_utility;
 }

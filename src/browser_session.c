@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "audit.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "hooks.h"
@@ -31,11 +30,13 @@ extern PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	bool		with_workers = process_shared_preload_libraries_in_progress &&
+		!IsBinaryUpgrade;
+
 	bs_settings_define();
-	bs_audit_install_hooks();
-	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+	bs_hooks_install(with_workers);
+	if (!with_workers)
 		return;
 	bs_shared_request();
-	bs_hooks_install();
 	bs_launcher_register();
 }

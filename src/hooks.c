@@ -1,6 +1,9 @@
 /*
  * hooks.c
- *		Commands that concern the workers.
+ *		What is done before commands are run.
+ *
+ * What a transaction has yet to write into the audit is written.  All else
+ * concerns the workers, and is done only if the library is preloaded.
  *
  * A command that needs a database to itself (DROP DATABASE, renaming it,
  * moving it to another tablespace, copying it) would fail because the worker
@@ -15,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "audit.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
@@ -37,6 +41,7 @@
 /* How long a worker is waited for until it has gone, in ms. */
 #define PATIENCE	5000
 
+static bool preloaded = false;
 static ProcessUtility_hook_type next_utility;
 static object_access_hook_type next_access;
 
@@ -231,12 +236,17 @@ process_utility(PlannedStmt *statement, const char *query,
 				ParamListInfo parameters, QueryEnvironment *environment,
 				DestReceiver *destination, QueryCompletion *completion)
 {
-	Oid			held;
+	Oid			held = InvalidOid;
 
-	if (is_refused_copy(statement->utilityStmt))
+	bs_audit_before_command(statement->utilityStmt,
+							context == PROCESS_UTILITY_TOPLEVEL);
+	if (preloaded && is_refused_copy(statement->utilityStmt))
 		statement = redirect_copy(statement);
-	held = make_room(statement->utilityStmt);
-	note_command(statement->utilityStmt);
+	if (preloaded)
+	{
+		held = make_room(statement->utilityStmt);
+		note_command(statement->utilityStmt);
+	}
 	if (OidIsValid(held))
 		run_alone(held, statement, query, read_only_tree, context,
 				  parameters, environment, destination, completion);
@@ -257,13 +267,18 @@ note_access(ObjectAccessType access, Oid class, Oid object, int sub_object,
 }
 
 /*
- * Installs the hooks.  Called from _PG_init() when the library is preloaded.
+ * Installs the hooks.  Called from _PG_init(); "with_workers" says that the
+ * library is preloaded.
  */
 void
-bs_hooks_install(void)
+bs_hooks_install(bool with_workers)
 {
+	preloaded = with_workers;
+	bs_audit_install_hook();
 	next_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
+	if (!preloaded)
+		return;
 	next_access = object_access_hook;
 	object_access_hook = note_access;
 }

@@ -1,10 +1,10 @@
 /*
  * hooks.h
- *		Commands that concern the workers.
+ *		What is done before commands are run.
  */
 #ifndef BS_HOOKS_H
 #define BS_HOOKS_H
 
-extern void bs_hooks_install(void);
+extern void bs_hooks_install(bool with_workers);
 
 #endif							/* BS_HOOKS_H */

@@ -56,11 +56,9 @@ wake_own_database(TimestampTz due)
 	if (slot != NULL)
 	{
 		slot->added_due = Min(slot->added_due, due);
-		if (due >= slot->next_due)
-			;
-		else if (slot->stage == RUNNING)
+		if (due < slot->next_due && slot->stage == RUNNING)
 			SetLatch(slot->latch);
-		else
+		else if (due < slot->next_due)
 			slot->wake = true;
 	}
 	LWLockRelease(bs_roster_lock);

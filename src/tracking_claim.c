@@ -17,7 +17,6 @@
 
 #include "access/relscan.h"
 #include "access/stratnum.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xlog.h"
 #include "catalog/pg_type_d.h"
@@ -199,35 +198,6 @@ claim_row(BsTable *tracked, Datum ending, TimestampTz lease, BsClaim *claim)
 }
 
 /*
- * Are the sessions this database's own?  That is looked at with the snapshot
- * with which they are claimed: a restore brings both in one transaction.
- */
-static bool
-is_home(Oid table)
-{
-	Relation	relation = table_open(table, AccessShareLock);
-	TupleTableSlot *row = table_slot_create(relation, NULL);
-	TableScanDesc scan = table_beginscan(relation, GetActiveSnapshot(), 0,
-										 NULL);
-	int			rows = 0;
-	bool		home = true;
-	bool		null;
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
-	{
-		home = home &&
-			DatumGetInt64(slot_getattr(row, 1, &null)) ==
-			(int64) GetSystemIdentifier() &&
-			DatumGetObjectId(slot_getattr(row, 2, &null)) == MyDatabaseId;
-		rows++;
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(row);
-	table_close(relation, AccessShareLock);
-	return home && rows > 0;
-}
-
-/*
  * Claims without a statement.  Returns NULL if the table is not as the
  * extension made it.
  */
@@ -249,7 +219,8 @@ claim_rows(const BsScope *scope, const BsLaneDue *lane, TimestampTz now,
 	}
 	claims = palloc(sizeof(BsClaim) * room);
 	*n = 0;
-	if (!is_home(scope->extension.home))
+	/* By the same snapshot: a restore brings both in one transaction. */
+	if (!bs_home_is_ours(scope->extension.home))
 		most = 0;
 	search_due(&tracked, lane, now);
 	while (*n < most &&

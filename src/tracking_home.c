@@ -10,19 +10,17 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type_d.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "tracking.h"
 #include "tracking_statement.h"
-
-static BsStatement is_home = {
-	.sql = "SELECT count(*) > 0 AND bool_and(system_identifier = $1"
-	" AND database = $2) FROM @.bsession_home",
-	.narguments = 2,
-	.type = {INT8OID, OIDOID}
-};
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 static BsStatement leave_home = {
 	.sql = "DELETE FROM @.bsession_home",
@@ -37,15 +35,48 @@ static BsStatement settle_down = {
 	.type = {INT8OID, OIDOID}
 };
 
-static bool
-look_home(BsScope *scope, Datum *place)
+/*
+ * Does the table of that oid say, as the active snapshot shows it, that the
+ * sessions are this database's own?
+ */
+bool
+bs_home_is_ours(Oid table)
 {
+	Relation	relation = table_open(table, AccessShareLock);
+	TupleTableSlot *row = table_slot_create(relation, NULL);
+	TableScanDesc scan = table_beginscan(relation, GetActiveSnapshot(), 0,
+										 NULL);
+	int			rows = 0;
+	bool		home = true;
 	bool		null;
 
-	place[0] = Int64GetDatum((int64) GetSystemIdentifier());
-	place[1] = ObjectIdGetDatum(MyDatabaseId);
-	(void) bs_statement_run(scope, &is_home, place, NULL);
-	return DatumGetBool(bs_statement_get(0, 1, &null)) && !null;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		home = home &&
+			DatumGetInt64(slot_getattr(row, 1, &null)) ==
+			(int64) GetSystemIdentifier() &&
+			DatumGetObjectId(slot_getattr(row, 2, &null)) == MyDatabaseId;
+		rows++;
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(row);
+	table_close(relation, AccessShareLock);
+	return home && rows > 0;
+}
+
+/*
+ * The same with a snapshot of its own.
+ */
+static bool
+look_home(const BsScope *scope)
+{
+	bool		home;
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	home = bs_home_is_ours(scope->extension.home);
+	PopActiveSnapshot();
+	return home;
 }
 
 /*
@@ -55,11 +86,10 @@ bool
 bs_tracking_is_home(void)
 {
 	BsScope		scope;
-	Datum		place[2];
 	bool		home;
 
 	bs_statement_begin(&scope);
-	home = look_home(&scope, place);
+	home = look_home(&scope);
 	bs_statement_end(&scope);
 	return home;
 }
@@ -75,9 +105,11 @@ bs_tracking_adopt(void)
 	bool		home;
 
 	bs_statement_begin(&scope);
-	home = look_home(&scope, place);
+	home = look_home(&scope);
 	if (!home)
 	{
+		place[0] = Int64GetDatum((int64) GetSystemIdentifier());
+		place[1] = ObjectIdGetDatum(MyDatabaseId);
 		bs_statement_guard(scope.extension.home);
 		(void) bs_statement_run(&scope, &leave_home, NULL, NULL);
 		(void) bs_statement_run(&scope, &settle_down, place, NULL);

@@ -127,6 +127,18 @@ set_key(Datum *arguments, const BsSessionKey *key, Oid role)
 	arguments[2] = bs_role_name(role);
 }
 
+/*
+ * Fills in the arguments of what makes a row.
+ */
+static void
+set_row(Datum *arguments, const BsSessionKey *key, Oid role, Datum expires_at,
+		Datum metadata)
+{
+	set_key(arguments, key, role);
+	arguments[3] = expires_at;
+	arguments[4] = metadata;
+}
+
 static Standing
 find_standing(BsScope *scope, Datum *key)
 {
@@ -225,9 +237,7 @@ track_new(const BsSessionKey *key, Oid role, Datum expires_at, bool never,
 	bs_statement_guard(scope.extension.tracked);
 	if (bs_table_open(&tracked, scope.extension.tracked, &bs_tracked_shape))
 	{
-		set_key(arguments, key, role);
-		arguments[3] = expires_at;
-		arguments[4] = metadata;
+		set_row(arguments, key, role, expires_at, metadata);
 		fill_row(tracked.row, arguments, never);
 		if (bs_table_insert_new(&tracked))
 			row = ExecCopySlotHeapTuple(tracked.row);
@@ -250,9 +260,7 @@ track_anyway(const BsSessionKey *key, Oid role, Datum expires_at,
 	HeapTuple	row = NULL;
 
 	bs_statement_begin(&scope);
-	set_key(arguments, key, role);
-	arguments[3] = expires_at;
-	arguments[4] = metadata;
+	set_row(arguments, key, role, expires_at, metadata);
 	for (int i = 0; row == NULL && i < TRACK_TRIES; i++)
 	{
 		Standing	standing;
@@ -308,9 +316,7 @@ bs_tracking_insert(const BsSessionKey *key, Oid role, Datum expires_at,
 	BsScope		scope;
 
 	bs_statement_begin(&scope);
-	set_key(arguments, key, role);
-	arguments[3] = expires_at;
-	arguments[4] = metadata;
+	set_row(arguments, key, role, expires_at, metadata);
 	(void) bs_statement_run(&scope, &insert, arguments, nulls);
 	bs_statement_end(&scope);
 	if (!never)

@@ -50,6 +50,9 @@ extern Datum bs_role_name(Oid role);
 extern Datum bs_int_array(const int *numbers, int n);
 extern Datum bs_text_array(const char *const *texts, int n);
 
+/* tracking_home.c's, for those who claim. */
+extern bool bs_home_is_ours(Oid table);
+
 /* tracking_attempt.c's, for all that settle. */
 extern void bs_settlement_arguments(Datum *arguments,
 									const BsSettlement *settlements, int n);

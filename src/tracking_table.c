@@ -358,7 +358,7 @@ bs_table_insert_new(BsTable *table)
 	char	   *id =
 		TextDatumGetCString(row->tts_values[BS_TRACKED_SESSION_ID]);
 	TransactionId xid = GetCurrentTransactionId();
-	List	   *key = NIL;
+	List	   *key;
 	bool		conflict = false;
 	uint32		token;
 

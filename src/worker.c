@@ -171,7 +171,6 @@ static void
 show(const WorkerOutlook *outlook)
 {
 	char		activity[128];
-
 	int			in_flight = bs_jobs_in_flight();
 
 	bs_roster_show(outlook->state, in_flight, outlook->next_due);
