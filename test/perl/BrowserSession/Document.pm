@@ -5,6 +5,8 @@
 #
 # A block tagged sql is run; a block tagged text right after it (only blank
 # lines between) is its output.
+#
+# A table is known by what stands over its first column.
 
 package BrowserSession::Document;
 
@@ -63,6 +65,19 @@ sub add
 	}
 	push @$blocks, $block;
 	return;
+}
+
+# The rows of the table whose first column has this head, as lists of cells
+# without their backquotes.
+sub table
+{
+	my ($path, $head) = @_;
+	my $text = PostgreSQL::Test::Utils::slurp_file($path);
+	my ($rows) = $text =~ /^\|\ \Q$head\E\ \|[^\n]*\n
+		\|[-|]+\n((?:\|[^\n]*\n)+)/mx
+	  or die "$path: there is no table of \"$head\"";
+
+	return map { [ map { s/`//gr } /\| ([^|]*?) (?=\|)/g ] } split /\n/, $rows;
 }
 
 # psql's output with what differs from run to run masked: times, intervals,
