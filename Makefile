@@ -1,13 +1,13 @@
 # browser_session: end remote browser sessions from SQL.
 #
 # `make help` lists the targets.  Building, installing and cleaning are PGXS's;
-# test, lint, demo and bench set up all they need by themselves, so they must
+# all other targets set up what they need by themselves, so they must
 # not ask for PostgreSQL's development files before they had a chance to
 # install them.
 
 .DEFAULT_GOAL := all
 
-SELF_SUFFICIENT = help test lint demo bench
+SELF_SUFFICIENT = help test test-asan coverage lint demo bench
 
 .PHONY: $(SELF_SUFFICIENT)
 
@@ -17,7 +17,11 @@ help:
 	@echo 'make clean         remove what was built'
 	@echo 'make demo          end five real browsers: from SQL, and at their expiry'
 	@echo 'make test          run all tests (T=regress, isolation, tap or lint:'
-	@echo '                   that kind only; T=tap:NAME: of those, NAME only)'
+	@echo '                   that kind only; T=tap:NAME: of those, NAME only;'
+	@echo '                   T="KIND...": several)'
+	@echo 'make test-asan     run regress, isolation and tap with the sanitizers'
+	@echo '                   for addresses and undefined behaviour (T= as above)'
+	@echo 'make coverage      run them and print which lines ran (T= as above)'
 	@echo 'make lint          the same as make test T=lint'
 	@echo 'make bench         measure it against libcurl alone (B="CASE...": these'
 	@echo '                   cases only; ROUNDS=N: how often, 5 by default)'
@@ -26,11 +30,17 @@ help:
 	@echo 'PG_CONFIG=/path/to/pg_config  builds for another PostgreSQL'
 	@echo 'WERROR=1                      makes compiler warnings errors'
 	@echo
-	@echo 'test, lint, demo and bench install the Debian packages they lack, and'
-	@echo 'work in a temporary copy with a PostgreSQL server of their own.'
+	@echo 'All but build, install, clean and installcheck install the Debian packages'
+	@echo 'that they lack, and work in a temporary copy with a server of their own.'
 
 test:
 	@test/run $(T)
+
+test-asan:
+	@test/run --asan $(T)
+
+coverage:
+	@test/run --coverage $(T)
 
 lint:
 	@test/run lint
