@@ -3,8 +3,8 @@
  *		The audit of what is done in the caller's transaction.
  *
  * An end that was made stays made when the transaction that asked for it is
- * rolled back, and so must its row.  Each attempt is therefore kept in memory
- * until the transaction ends.  If the transaction, a savepoint, or an
+ * rolled back, and so must its row.  Each attempt is therefore kept until the
+ * transaction ends (audit_kept.c).  If the transaction, a savepoint, or an
  * exception block around it is rolled back, the attempt goes to this
  * database's worker, which writes the row; and if there is no worker, to the
  * server's log.
@@ -20,10 +20,10 @@
 
 #include "access/xact.h"
 #include "audit.h"
+#include "audit_kept.h"
 #include "clock.h"
 #include "encoding.h"
 #include "extension.h"
-#include "lib/ilist.h"
 #include "fmgr.h"
 #include "roster.h"
 #include "stats.h"
@@ -35,33 +35,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Rows that are written at once, and bytes of replies that wait for that. */
+/* Rows, or bytes of replies, that are worth being written. */
 #define BATCH			256
 #define BATCH_BYTES		(1024 * 1024)
-
-/* Bytes of replies for which somebody's lock on the table is waited for. */
-#define MOST_BYTES		(64 * BATCH_BYTES)
 
 /* Rows that are worth it while an answer is waited for. */
 #define PAUSE_BATCH		8
 
-/* How long a rollback waits for the worker to make room, in ms. */
-#define HAND_OVER_PATIENCE	2000
-
-/* An attempt of this transaction. */
-typedef struct KeptAttempt
-{
-	dlist_node	node;
-	int			level;			/* of the (sub)transaction it belongs to */
-	int			written;		/* of that in which its row was; 0 = not yet */
-	BsFlatAttempt *flat;
-	char	   *response;		/* if it is too long for that, or NULL */
-} KeptAttempt;
-
-/* In TopTransactionContext, oldest first; the last ones are not written. */
-static dlist_head kept = DLIST_STATIC_INIT(kept);
-static int	nunwritten = 0;
-static Size unwritten_bytes = 0;	/* of responses */
 static bool writing = false;
 static bool may_wait = true;	/* rows may be written late */
 
@@ -163,94 +143,9 @@ bs_audit_describe_lost(const BsMandate *mandate, const char *session_id,
 }
 
 /* ----------------------------------------------------------------
- * Rollback
+ * Commit and rollback
  * ----------------------------------------------------------------
  */
-
-/*
- * Returns the oldest attempt of a transaction of that level and those in it,
- * or NULL.
- */
-static KeptAttempt *
-oldest_of(int level)
-{
-	KeptAttempt *oldest = NULL;
-	dlist_iter	iter;
-
-	dlist_reverse_foreach(iter, &kept)
-	{
-		KeptAttempt *attempt = dlist_container(KeptAttempt, node, iter.cur);
-
-		if (attempt->level < level)
-			break;
-		oldest = attempt;
-	}
-	return oldest;
-}
-
-/*
- * Gives up the rows of a transaction of that level and those in it, in the
- * order in which the attempts were made.
- */
-static void
-hand_over(int level)
-{
-	KeptAttempt *lost = oldest_of(level);
-	int			patience = HAND_OVER_PATIENCE;
-
-	while (lost != NULL)
-	{
-		KeptAttempt *next = dlist_has_next(&kept, &lost->node) ?
-			dlist_container(KeptAttempt, node,
-							dlist_next_node(&kept, &lost->node)) : NULL;
-
-		dlist_delete(&lost->node);
-		if (lost->written == 0)
-			nunwritten--;
-		bs_attempt_mark_rolled_back(lost->flat);
-		if (!bs_roster_hand_over(lost->flat, &patience))
-		{
-			BsAttempt	attempt;
-
-			bs_attempt_read(lost->flat, &attempt);
-			bs_attempt_log(&attempt);
-		}
-		lost = next;
-	}
-}
-
-/*
- * Rows of the transactions around one of that level, which is rolled back,
- * that were written in it are to be written again.
- */
-static void
-unwrite(int level)
-{
-	dlist_iter	iter;
-
-	dlist_reverse_foreach(iter, &kept)
-	{
-		KeptAttempt *attempt = dlist_container(KeptAttempt, node, iter.cur);
-
-		if (attempt->written == 0)
-			continue;
-		if (attempt->written < level)
-			break;
-		attempt->written = 0;
-		nunwritten++;
-	}
-}
-
-/*
- * Is done with a transaction.
- */
-static void
-forget_all(void)
-{
-	dlist_init(&kept);
-	nunwritten = 0;
-	unwritten_bytes = 0;
-}
 
 /*
  * Writes what is not written yet, before the commit.  If the transaction has
@@ -261,7 +156,7 @@ flush_or_forget(void)
 {
 	BsExtension extension;
 
-	if (nunwritten == 0 || !bs_extension_find(&extension))
+	if (!bs_audit_is_behind() || !bs_extension_find(&extension))
 		return;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	bs_audit_flush();
@@ -275,7 +170,7 @@ flush_or_forget(void)
 static void
 refuse_to_prepare(void)
 {
-	if (!dlist_is_empty(&kept))
+	if (bs_kept_any())
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot PREPARE a transaction that has ended "
@@ -294,15 +189,15 @@ end_transaction_cb(XactEvent event, void *arg)
 			flush_or_forget();
 			break;
 		case XACT_EVENT_ABORT:
-			hand_over(0);
-			forget_all();
+			bs_kept_abort(0);
+			bs_kept_forget();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			refuse_to_prepare();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
-			forget_all();
+			bs_kept_forget();
 			break;
 		default:
 			break;
@@ -314,33 +209,20 @@ end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
 					  SubTransactionId parent, void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
-	dlist_iter	iter;
 
 	(void) id;
 	(void) parent;
 	(void) arg;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-	{
-		hand_over(level);
-		unwrite(level);
-	}
+		bs_kept_abort(level);
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		dlist_reverse_foreach(iter, &kept)
-		{
-			KeptAttempt *attempt = dlist_container(KeptAttempt, node,
-												   iter.cur);
-
-			if (attempt->level < level && attempt->written < level)
-				break;
-			attempt->level = Min(attempt->level, level - 1);
-			attempt->written = Min(attempt->written, level - 1);
-		}
+		bs_kept_commit(level);
 }
 
 /*
  * Makes ready: from now on a rollback finds the exchanges that "function"
- * makes.  Raises an error if their rows cannot be written: an end that is not
- * audited is not made.
+ * makes.  Raises an error if their rows cannot be written or kept: an end that
+ * is not audited is not made.
  */
 void
 bs_audit_begin(Oid function)
@@ -348,34 +230,13 @@ bs_audit_begin(Oid function)
 	static bool registered = false;
 
 	may_wait = bs_tracking_check_audit();
+	bs_kept_make_room();
 	bs_audit_know_function(function);
 	if (registered)
 		return;
 	RegisterXactCallback(end_transaction_cb, NULL);
 	RegisterSubXactCallback(end_subtransaction_cb, NULL);
 	registered = true;
-}
-
-/*
- * Keeps an attempt until the transaction ends, its row to be written.
- */
-static void
-keep(const BsAttempt *attempt)
-{
-	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	KeptAttempt *copy = palloc(sizeof(KeptAttempt));
-	const char *response = attempt->text[BS_ATTEMPT_RESPONSE];
-
-	copy->level = GetCurrentTransactionNestLevel();
-	copy->written = 0;
-	copy->flat = bs_attempt_flatten(attempt);
-	copy->response = NULL;
-	if (response != NULL && bs_attempt_leaves_out(response))
-		copy->response = pstrdup(response);
-	dlist_push_tail(&kept, &copy->node);
-	nunwritten++;
-	unwritten_bytes += response == NULL ? 0 : strlen(response);
-	MemoryContextSwitchTo(old);
 }
 
 /* ----------------------------------------------------------------
@@ -397,23 +258,20 @@ get_scratch(void)
 }
 
 /*
- * Returns the first attempt that is not written, or NULL.
+ * Keeps an attempt until the transaction ends.  Returns its number.
  */
-static KeptAttempt *
-first_unwritten(void)
+static int
+keep(const BsMandate *mandate, const BsExchange *exchange,
+	 const BsResult *result, int number)
 {
-	KeptAttempt *first = NULL;
-	dlist_iter	iter;
+	MemoryContext old = MemoryContextSwitchTo(get_scratch());
+	BsAttempt	attempt;
 
-	dlist_reverse_foreach(iter, &kept)
-	{
-		KeptAttempt *attempt = dlist_container(KeptAttempt, node, iter.cur);
-
-		if (attempt->written != 0)
-			break;
-		first = attempt;
-	}
-	return first;
+	describe(mandate, exchange, result, number, &attempt);
+	bs_kept_add(&attempt);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(scratch);
+	return attempt.number;
 }
 
 /*
@@ -422,22 +280,9 @@ first_unwritten(void)
 bool
 bs_audit_is_behind(void)
 {
-	return nunwritten > 0 && !writing;
-}
+	Size		bytes;
 
-/*
- * Notes that the row of an attempt is written, in the current transaction.
- */
-static void
-note_written(KeptAttempt *attempt)
-{
-	attempt->written = GetCurrentTransactionNestLevel();
-	/* Or else it may have to be written once more. */
-	if (attempt->written == attempt->level && attempt->response != NULL)
-	{
-		pfree(attempt->response);
-		attempt->response = NULL;
-	}
+	return !writing && bs_kept_unwritten(&bytes) > 0;
 }
 
 static void
@@ -466,39 +311,21 @@ write_rows(const BsAttempt *attempts, int n)
 void
 bs_audit_flush(void)
 {
-	KeptAttempt *first = first_unwritten();
-	int			n = 0;
-	BsAttempt  *attempts;
-	dlist_node *node;
-
-	if (first == NULL)
-		return;
-	attempts = palloc(sizeof(BsAttempt) * nunwritten);
-	for (node = &first->node; node != &kept.head; node = node->next)
-	{
-		KeptAttempt *attempt = dlist_container(KeptAttempt, node, node);
-
-		bs_attempt_read(attempt->flat, &attempts[n]);
-		if (attempt->response != NULL)
-			attempts[n].text[BS_ATTEMPT_RESPONSE] = attempt->response;
-		n++;
-	}
-	write_rows(attempts, n);
-	pfree(attempts);
-	for (node = &first->node; node != &kept.head; node = node->next)
-		note_written(dlist_container(KeptAttempt, node, node));
-	nunwritten = 0;
-	unwritten_bytes = 0;
+	bs_kept_write(write_rows);
 }
 
 /*
- * Writes them while exchanges are under way, which nobody carries on as long:
- * not if somebody's lock on the table would have to be waited for.
+ * Writes them, if there are as many or their replies are as long, while
+ * exchanges are under way, which nobody carries on as long: not if somebody's
+ * lock on the table would have to be waited for.
  */
 static void
-flush_meanwhile(void)
+flush_meanwhile(int most)
 {
-	if (unwritten_bytes >= MOST_BYTES || bs_tracking_may_save_now())
+	Size		bytes;
+
+	if ((bs_kept_unwritten(&bytes) >= most || bytes >= BATCH_BYTES) &&
+		bs_tracking_may_save_now())
 		bs_audit_flush();
 }
 
@@ -512,19 +339,15 @@ bs_audit_add(const BsMandate *mandate, const BsExchange *exchange)
 	int			n = bs_exchange_attempts(exchange);
 
 	/* Before any of them is kept, for this can fail. */
-	if (nunwritten >= BATCH || unwritten_bytes >= BATCH_BYTES)
-		flush_meanwhile();
+	flush_meanwhile(BATCH);
+	bs_kept_make_room();
 	for (int i = 0; i < n; i++)
 	{
-		MemoryContext old = MemoryContextSwitchTo(get_scratch());
-		BsAttempt	attempt;
+		const BsResult *result = bs_exchange_attempt(exchange, i);
+		int			number = keep(mandate, exchange, result, i + 1);
 
-		bs_audit_describe(mandate, exchange, i, &attempt);
-		keep(&attempt);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(scratch);
-		bs_stats_count(mandate->server, attempt.outcome, attempt.number,
-					   attempt.elapsed);
+		bs_stats_count(mandate->server, result->outcome, number,
+					   result->elapsed);
 	}
 }
 
@@ -534,8 +357,7 @@ bs_audit_add(const BsMandate *mandate, const BsExchange *exchange)
 void
 bs_audit_use_pause(void)
 {
-	if (nunwritten >= PAUSE_BATCH)
-		flush_meanwhile();
+	flush_meanwhile(PAUSE_BATCH);
 }
 
 /*
@@ -557,13 +379,10 @@ keep_abandoned(const BsExchange *exchange)
 {
 	const BsMandate *mandate = bs_exchange_tag(exchange);
 	int			n = bs_exchange_attempts(exchange);
-	BsAttempt	attempt;
 
 	for (int i = 0; i < n; i++)
-	{
-		bs_audit_describe(mandate, exchange, i, &attempt);
-		keep(&attempt);
-	}
+		(void) keep(mandate, exchange, bs_exchange_attempt(exchange, i),
+					i + 1);
 	if (bs_exchange_is_under_way(exchange))
 	{
 		BsResult	result = *bs_exchange_result(exchange);
@@ -573,9 +392,8 @@ keep_abandoned(const BsExchange *exchange)
 		result.elapsed = -1;
 		result.response = NULL;
 		result.error = "the call was broken off before the provider answered";
-		describe(mandate, exchange, &result, n + 1, &attempt);
-		keep(&attempt);
-		bs_stats_count(mandate->server, BS_UNKNOWN, attempt.number, -1);
+		bs_stats_count(mandate->server, BS_UNKNOWN,
+					   keep(mandate, exchange, &result, n + 1), -1);
 	}
 }
 

@@ -43,14 +43,13 @@ typedef struct ManyCall
 {
 	BsAccount  *account;
 	BsMandate	mandate;
-	Datum	   *ids;
-	bool	   *id_nulls;
+	ArrayIterator ids;
 	int			nids;
+	int			next;			/* of them, all before it have begun */
 	int			in_flight;
 	BsOrderedRows *rows;
-	BsSettlement *settlement;	/* what tracked rows are to say */
-	int			nsettlements;
-	MemoryContext row_context;	/* reset after each row */
+	BsSettlementList *settlements;	/* what tracked rows are to say */
+	MemoryContext context;		/* reset after each id */
 } ManyCall;
 
 /* ----------------------------------------------------------------
@@ -136,22 +135,6 @@ direct_plan(const BsAccount *account)
 }
 
 /*
- * Has tracked rows reflect what was done.  What is not over is left to the
- * worker.
- */
-static void
-record_call(const BsSettlement *settlements, int n)
-{
-	bs_exchange_rest();
-	bs_audit_end();
-	if (!bs_tracking_settle(settlements, n))
-		return;
-	for (int i = 0; i < n; i++)
-		if (settlements[i].next_attempt_at != 0)
-			bs_roster_wake_at_commit(settlements[i].next_attempt_at);
-}
-
-/*
  * Cleans up after a call that failed, or whose process is to end.
  */
 static void
@@ -194,7 +177,9 @@ end_one(BsAccount *account, BsMandate *mandate, FunctionCallInfo fcinfo,
 	bs_settlement_of_call(account->server, exchange, &settlement);
 	bs_audit_add(mandate, exchange);
 	bs_exchange_release(exchange);
-	record_call(&settlement, 1);
+	bs_exchange_rest();
+	bs_audit_end();
+	bs_settlement_record(&settlement, 1);
 	return heap_form_tuple(BlessTupleDesc(type), values, nulls);
 }
 
@@ -232,40 +217,25 @@ bsession_end(PG_FUNCTION_ARGS)
  */
 
 /*
- * Adds the row of an id.
+ * Begins with the next id, or adds its row at once if it cannot be used.
  */
 static void
-put_row(ManyCall *call, int number, const char *id, const BsResult *result)
+begin_next(ManyCall *call)
 {
-	MemoryContext old = MemoryContextSwitchTo(call->row_context);
-	Datum		values[BS_RESULT_COLUMNS];
-	bool		nulls[BS_RESULT_COLUMNS];
-
-	bs_rows_form(call->account->server, id, result, values, nulls);
-	MemoryContextSwitchTo(old);
-	bs_rows_put(call->rows, number, values, nulls);
-	MemoryContextReset(call->row_context);
-}
-
-/*
- * Begins with an id, or adds its row at once if it cannot be used.
- */
-static void
-begin_one(ManyCall *call, int number)
-{
-	MemoryContext old = MemoryContextSwitchTo(call->row_context);
+	MemoryContext old = MemoryContextSwitchTo(call->context);
+	int			number = call->next++;
 	BsSessionId id;
 	char	   *given = NULL;
 	const char *why = "An id must not be null.";
+	Datum		value;
+	bool		null;
 
-	if (!call->id_nulls[number])
-		why = bs_account_read_id(call->account,
-								 TextDatumGetCString(call->ids[number]),
+	if (array_iterate(call->ids, &value, &null) && !null)
+		why = bs_account_read_id(call->account, TextDatumGetCString(value),
 								 &id, &given);
-	MemoryContextSwitchTo(old);
 	if (why == NULL)
 	{
-		ManyItem   *item = palloc(sizeof(ManyItem));
+		ManyItem   *item = MemoryContextAlloc(old, sizeof(ManyItem));
 
 		item->mandate = call->mandate;
 		item->number = number;
@@ -273,7 +243,6 @@ begin_one(ManyCall *call, int number)
 						  item);
 		bs_session_id_wipe(&id);
 		call->in_flight++;
-		MemoryContextReset(call->row_context);
 	}
 	else
 	{
@@ -285,8 +254,11 @@ begin_one(ManyCall *call, int number)
 			given = bs_redact(&call->account->service.secrets, given);
 		else
 			given = NULL;
-		put_row(call, number, given, &result);
+		bs_rows_put(call->rows, number, call->account->server, given,
+					&result);
 	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(call->context);
 }
 
 /*
@@ -297,10 +269,9 @@ finish_one(ManyCall *call, BsExchange *exchange)
 {
 	ManyItem   *item = bs_exchange_tag(exchange);
 
-	put_row(call, item->number, bs_exchange_id(exchange),
-			bs_exchange_result(exchange));
-	bs_settlement_of_call(call->account->server, exchange,
-						  &call->settlement[call->nsettlements++]);
+	bs_rows_put(call->rows, item->number, call->account->server,
+				bs_exchange_id(exchange), bs_exchange_result(exchange));
+	bs_settlements_add(call->settlements, exchange);
 	bs_audit_add(&call->mandate, exchange);
 	bs_exchange_release(exchange);
 	pfree(item);
@@ -313,17 +284,16 @@ finish_one(ManyCall *call, BsExchange *exchange)
 static void
 end_all(ManyCall *call)
 {
-	int			next = 0;
 	int			most = Min(call->account->max_in_flight,
 						   bs_http_capacity());
 	int			limit = call->account->has_name ?
 		Min(most, BS_FIRST_LOOKUPS) : most;
 	BsExchange *exchange;
 
-	while (next < call->nids || call->in_flight > 0)
+	while (call->next < call->nids || call->in_flight > 0)
 	{
-		while (next < call->nids && call->in_flight < limit)
-			begin_one(call, next++);
+		while (call->next < call->nids && call->in_flight < limit)
+			begin_next(call);
 		if (call->in_flight == 0)
 			continue;
 		bs_exchange_wait();
@@ -351,8 +321,8 @@ read_ids(FunctionCallInfo fcinfo, ManyCall *call)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 				 errmsg("session ids must be an array of one dimension")));
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &call->ids,
-					  &call->id_nulls, &call->nids);
+	call->ids = array_create_iterator(array, 0, NULL);
+	call->nids = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 }
 
 /*
@@ -368,24 +338,27 @@ bsession_end_many(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	bs_rows_check_type(rsinfo->setDesc);
 	read_ids(fcinfo, &call);
-	call.row_context = AllocSetContextCreate(CurrentMemoryContext,
-											 "browser_session row",
-											 ALLOCSET_DEFAULT_SIZES);
+	call.context = AllocSetContextCreate(CurrentMemoryContext,
+										 "browser_session id",
+										 ALLOCSET_DEFAULT_SIZES);
 	call.rows = bs_rows_begin(rsinfo->setDesc);
-	call.settlement = palloc_extended(sizeof(BsSettlement) * (call.nids + 1),
-									  MCXT_ALLOC_HUGE);
 	bs_function_check(fcinfo, "bsession_end_many()");
 	call.account = get_account(fcinfo);
 	set_mandate(&call.mandate, call.account);
 	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(call.account));
 	{
 		bs_audit_begin(fcinfo->flinfo->fn_oid);
+		call.settlements = bs_settlements_begin(call.account->server);
 		end_all(&call);
-		record_call(call.settlement, call.nsettlements);
+		bs_exchange_rest();
+		bs_audit_end();
+		bs_settlements_record(call.settlements);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(call.account));
 	bs_account_release(call.account);
 
 	bs_rows_finish(call.rows, rsinfo->setResult);
+	MemoryContextDelete(call.context);
+	array_free_iterator(call.ids);
 	PG_RETURN_NULL();
 }

@@ -78,17 +78,6 @@ may_sweep(const char *role)
 		(OidIsValid(oid) && has_privs_of_role(GetUserId(), oid));
 }
 
-static void
-put_row(Sweep *sweep, int number, const BsResult *result, const char *id)
-{
-	const BsClaim *claim = sweep->item[number].claim;
-	Datum		values[BS_RESULT_COLUMNS];
-	bool		nulls[BS_RESULT_COLUMNS];
-
-	bs_rows_form(claim->provider, id, result, values, nulls);
-	bs_rows_put(sweep->rows, number, values, nulls);
-}
-
 /*
  * Puts a session aside of which nothing can be sent.
  */
@@ -104,8 +93,8 @@ fail_item(Sweep *sweep, SweepItem *item, const char *why)
 	item->begun = true;
 	bs_settlement_of_failure(item->claim, why,
 							 &sweep->settlement[item->number]);
-	put_row(sweep, item->number, &result,
-			bs_encoding_to_utf8(item->claim->session_id));
+	bs_rows_put(sweep->rows, item->number, item->claim->provider,
+				bs_encoding_to_utf8(item->claim->session_id), &result);
 }
 
 /*
@@ -230,7 +219,8 @@ finish_item(Sweep *sweep, BsExchange *exchange)
 	SweepItem  *item = bs_exchange_tag(exchange);
 	const BsResult *result = bs_exchange_result(exchange);
 
-	put_row(sweep, item->number, result, bs_exchange_id(exchange));
+	bs_rows_put(sweep->rows, item->number, item->claim->provider,
+				bs_exchange_id(exchange), result);
 	bs_settlement_of_claim(item->claim, result,
 						   &sweep->settlement[item->number]);
 	bs_audit_add(&item->mandate, exchange);

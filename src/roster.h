@@ -21,6 +21,14 @@ typedef struct BsWorkerReport
 	TimestampTz last_error_at;
 } BsWorkerReport;
 
+/* Of a rollback that hands attempts over, zero at first. */
+typedef struct BsPatience
+{
+	bool		waits;			/* it has had to */
+	uint64		taken;			/* bytes the worker had taken when last seen */
+	int			left;			/* ms until it is given up */
+} BsPatience;
+
 extern Size bs_roster_size(void);
 extern void bs_roster_attach(LWLock *lock);
 
@@ -29,7 +37,8 @@ extern void bs_roster_wake_at_commit(TimestampTz due);
 extern void bs_roster_wake_for_prepared(void);
 extern void bs_roster_check_at_commit(void);
 extern void bs_roster_survey_at_commit(void);
-extern bool bs_roster_hand_over(const BsFlatAttempt *attempt, int *patience);
+extern bool bs_roster_hand_over(const BsFlatAttempt *attempt,
+								BsPatience *patience);
 extern bool bs_roster_hold(Oid database);
 extern void bs_roster_clear(Oid database, long timeout_ms);
 extern void bs_roster_forget(Oid database);

@@ -8,6 +8,9 @@
 #include "roster_slot.h"
 #include "storage/ipc.h"
 
+/* How long a rollback waits for a worker that does not get on, in ms. */
+#define PATIENCE	5000
+
 static void
 ring_put(RosterSlot *slot, const char *from, Size size)
 {
@@ -20,26 +23,50 @@ ring_put(RosterSlot *slot, const char *from, Size size)
 }
 
 /*
+ * Waits a little for the worker, which has taken that many bytes, to make
+ * room.  Returns false if it has not got on for too long, or somebody wants
+ * this process to stop.
+ */
+static bool
+wait_for_room(BsPatience *patience, uint64 taken)
+{
+	/* Interrupts are held, for this is an abort. */
+	if (QueryCancelPending || ProcDiePending)
+		return false;
+	if (!patience->waits || patience->taken != taken)
+	{
+		patience->waits = true;
+		patience->taken = taken;
+		patience->left = PATIENCE;
+	}
+	if (patience->left == 0)
+		return false;
+	patience->left--;
+	pg_usleep(1000);
+	return true;
+}
+
+/*
  * Hands an attempt that this transaction's rollback has lost to the worker.
- * Waits, for *patience milliseconds in all, if it has to make room first.
- * Returns false if there is none, or it does not get on.  Does not throw: this
- * happens in an abort.
+ * If that has to make room first, waits as long as it gets on.  Returns false
+ * if there is none, or it does not.  Does not throw: this happens in an abort.
  *
  * While the worker starts anew, its successor finds the attempt; but if this
  * backend ends as well, that may be PostgreSQL's shutting down.
  */
 bool
-bs_roster_hand_over(const BsFlatAttempt *attempt, int *patience)
+bs_roster_hand_over(const BsFlatAttempt *attempt, BsPatience *patience)
 {
 	Size		size = bs_attempt_size(attempt);
+	uint64		taken = 0;
+	bool		running;
+	bool		fits;
 
 	if (bs_roster == NULL)
 		return false;
-	for (;;)
+	do
 	{
 		RosterSlot *slot;
-		bool		running;
-		bool		fits;
 
 		LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
 		slot = bs_slot_find(MyDatabaseId);
@@ -50,10 +77,11 @@ bs_roster_hand_over(const BsFlatAttempt *attempt, int *patience)
 		if (fits)
 			ring_put(slot, (const char *) attempt, size);
 		if (running)
+		{
 			bs_slot_wake(slot);
+			taken = slot->ring_out;
+		}
 		LWLockRelease(bs_roster_lock);
-		if (fits || !running || (*patience)-- <= 0)
-			return fits;
-		pg_usleep(1000);
-	}
+	} while (!fits && running && wait_for_room(patience, taken));
+	return fits;
 }

@@ -3,29 +3,24 @@
  *		Results as rows of type bsession_result.
  *
  * Exchanges finish in any order, rows are returned in the order asked for.
- * In between they are sorted by PostgreSQL, which goes to disk beyond
- * work_mem: ten thousand replies of 256 kB each do not have to fit in memory.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type_d.h"
 #include "clock.h"
 #include "encoding.h"
-#include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "rows.h"
+#include "sort.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "utils/tuplesort.h"
 
 struct BsOrderedRows
 {
-	Tuplesortstate *sort;
+	BsSort	   *sort;			/* of rows with their number before them */
 	TupleDesc	type;			/* of a row */
-	TupleTableSlot *in;			/* a number and a row, going in */
-	TupleTableSlot *out;		/* the same, coming out */
+	MemoryContext context;		/* reset after each row */
 };
 
 /*
@@ -91,40 +86,35 @@ bs_rows_begin(TupleDesc type)
 {
 	BsOrderedRows *rows = palloc(sizeof(BsOrderedRows));
 	TupleDesc	numbered = CreateTemplateTupleDesc(type->natts + 1);
-	AttrNumber	key = 1;
-	Oid			less = Int4LessOperator;
-	Oid			collation = InvalidOid;
-	bool		nulls_first = false;
 
 	TupleDescInitEntry(numbered, 1, "number", INT4OID, -1, 0);
 	for (int i = 1; i <= type->natts; i++)
 		TupleDescCopyEntry(numbered, i + 1, type, i);
 	rows->type = type;
-	rows->in = MakeSingleTupleTableSlot(numbered, &TTSOpsVirtual);
-	rows->out = MakeSingleTupleTableSlot(numbered, &TTSOpsMinimalTuple);
-	rows->sort = tuplesort_begin_heap(numbered, 1, &key, &less, &collation,
-									  &nulls_first, work_mem, NULL,
-									  TUPLESORT_NONE);
+	rows->sort = bs_sort_begin(numbered);
+	rows->context = AllocSetContextCreate(CurrentMemoryContext,
+										  "browser_session row",
+										  ALLOCSET_DEFAULT_SIZES);
 	return rows;
 }
 
 /*
- * Adds a row of bsession_result under its number.
+ * Adds the row of bs_rows_form() under its number.
  */
 void
-bs_rows_put(BsOrderedRows *rows, int number, const Datum *values,
-			const bool *nulls)
+bs_rows_put(BsOrderedRows *rows, int number, const char *server,
+			const char *id, const BsResult *result)
 {
-	TupleTableSlot *slot = rows->in;
+	MemoryContext old = MemoryContextSwitchTo(rows->context);
+	Datum		values[BS_RESULT_COLUMNS + 1];
+	bool		nulls[BS_RESULT_COLUMNS + 1];
 
-	ExecClearTuple(slot);
-	slot->tts_values[0] = Int32GetDatum(number);
-	slot->tts_isnull[0] = false;
-	memcpy(slot->tts_values + 1, values, sizeof(Datum) * rows->type->natts);
-	memcpy(slot->tts_isnull + 1, nulls, sizeof(bool) * rows->type->natts);
-	ExecStoreVirtualTuple(slot);
-	tuplesort_puttupleslot(rows->sort, slot);
-	ExecClearTuple(slot);
+	values[0] = Int32GetDatum(number);
+	nulls[0] = false;
+	bs_rows_form(server, id, result, values + 1, nulls + 1);
+	MemoryContextSwitchTo(old);
+	bs_sort_put(rows->sort, values, nulls);
+	MemoryContextReset(rows->context);
 }
 
 /*
@@ -134,16 +124,13 @@ bs_rows_put(BsOrderedRows *rows, int number, const Datum *values,
 void
 bs_rows_finish(BsOrderedRows *rows, Tuplestorestate *store)
 {
-	TupleTableSlot *slot = rows->out;
+	Datum	   *values;
+	bool	   *nulls;
 
-	tuplesort_performsort(rows->sort);
-	while (tuplesort_gettupleslot(rows->sort, true, false, slot, NULL))
-	{
-		slot_getallattrs(slot);
-		tuplestore_putvalues(store, rows->type, slot->tts_values + 1,
-							 slot->tts_isnull + 1);
-	}
-	tuplesort_end(rows->sort);
-	ExecDropSingleTupleTableSlot(rows->in);
-	ExecDropSingleTupleTableSlot(rows->out);
+	bs_sort_perform(rows->sort);
+	while (bs_sort_next(rows->sort, &values, &nulls))
+		tuplestore_putvalues(store, rows->type, values + 1, nulls + 1);
+	bs_sort_end(rows->sort);
+	MemoryContextDelete(rows->context);
+	pfree(rows);
 }

@@ -20,8 +20,8 @@ extern void bs_rows_form(const char *server, const char *id,
 typedef struct BsOrderedRows BsOrderedRows;
 
 extern BsOrderedRows *bs_rows_begin(TupleDesc type);
-extern void bs_rows_put(BsOrderedRows *rows, int number, const Datum *values,
-						const bool *nulls);
+extern void bs_rows_put(BsOrderedRows *rows, int number, const char *server,
+						const char *id, const BsResult *result);
 extern void bs_rows_finish(BsOrderedRows *rows, Tuplestorestate *store);
 
 #endif							/* BS_ROWS_H */

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "common/pg_prng.h"
 #include "encoding.h"
+#include "roster.h"
 #include "settings.h"
 #include "settlement.h"
 #include "utils/timestamp.h"
@@ -115,4 +116,18 @@ bs_settlement_of_failure(const BsClaim *claim, const char *error,
 	begin_claim(settlement, claim);
 	settlement->error = error;
 	try_again(settlement, -1);
+}
+
+/*
+ * Has tracked rows reflect what direct calls did.  What is not over is left to
+ * the worker.
+ */
+void
+bs_settlement_record(const BsSettlement *settlements, int n)
+{
+	if (!bs_tracking_settle(settlements, n))
+		return;
+	for (int i = 0; i < n; i++)
+		if (settlements[i].next_attempt_at != 0)
+			bs_roster_wake_at_commit(settlements[i].next_attempt_at);
 }

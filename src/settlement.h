@@ -16,5 +16,14 @@ extern void bs_settlement_of_claim(const BsClaim *claim,
 								   BsSettlement *settlement);
 extern void bs_settlement_of_failure(const BsClaim *claim, const char *error,
 									 BsSettlement *settlement);
+extern void bs_settlement_record(const BsSettlement *settlements, int n);
+
+/* Those of a call with many sessions (settlement_list.c). */
+typedef struct BsSettlementList BsSettlementList;
+
+extern BsSettlementList *bs_settlements_begin(const char *server);
+extern void bs_settlements_add(BsSettlementList *list,
+							   const BsExchange *exchange);
+extern void bs_settlements_record(BsSettlementList *list);
 
 #endif							/* BS_SETTLEMENT_H */

@@ -42,7 +42,8 @@ static BsStatement save = {
 
 /*
  * A row that is being ended by the worker is its own unless it is over.  The
- * order is for two calls with the same sessions not to wait for each other.
+ * order, that of settlement_list.c, is for two calls with the same sessions
+ * not to wait for each other.
  */
 static BsStatement settle = {
 	.sql = "UPDATE @.bsession_tracked t SET"
@@ -54,7 +55,8 @@ static BsStatement settle = {
 	" claimed_by = NULL"
 	" FROM (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)"
 	"  AS n(provider, session_id, state, outcome, error, next_attempt_at,"
-	"  ended_at) ORDER BY provider, session_id) AS r"
+	"  ended_at) ORDER BY provider COLLATE \"C\","
+	"  session_id COLLATE \"C\") AS r"
 	" WHERE t.provider = r.provider AND t.session_id = r.session_id"
 	" AND t.state <> 'ended'"
 	" AND (r.state = 'ended' OR t.claimed_by IS NULL)"
