@@ -4,9 +4,10 @@
  *		provider, options, credential.
  *
  * USAGE on the server is the permission to end sessions with that account
- * and is checked at every use.  Accounts are cached by server and role until
- * a server or a user mapping changes; one whose key is in a file is made anew
- * at each use.
+ * and is checked at every use; so is whether the server's owner is a
+ * superuser, who may have it connect to local addresses.  Accounts are cached
+ * by server and role until a server or a user mapping changes; one whose key
+ * is in a file is made anew at each use.
  *
  * An account is pinned while in use: a change that comes in during an
  * exchange takes effect with the next one.  When it goes, the copies of the
@@ -227,6 +228,8 @@ load_service(BsAccount *account, const ForeignServer *server)
 	account->ca_file = options.ca_file;
 	account->retries = options.retries;
 	account->confirm_timeout = options.confirm_timeout;
+	account->owner = server->owner;
+	account->own_allow_local = options.allow_local;
 	account->own_timeout = options.timeout;
 	account->own_max_in_flight = options.max_in_flight;
 	if (options.max_rate > 0)
@@ -392,6 +395,9 @@ bs_account_get(const char *server, Oid role)
 	}
 	account->timeout = account->own_timeout > 0 ? account->own_timeout :
 		browser_session_request_timeout;
+	/* A role can lose what makes it a superuser. */
+	account->allow_local = account->own_allow_local ||
+		superuser_arg(account->owner);
 	account->max_in_flight = browser_session_max_in_flight;
 	if (account->own_max_in_flight > 0)
 		account->max_in_flight = Min(account->own_max_in_flight,

@@ -23,6 +23,7 @@ typedef struct BsAccount
 	const char *ca_file;		/* NULL = the system's certificates */
 	bool		allow_http;
 	bool		direct;			/* on this machine: never through a proxy */
+	bool		allow_local;	/* may connect to local addresses */
 	int			timeout;		/* ms, for one exchange */
 	int			retries;		/* of a direct call */
 	int			confirm_timeout;	/* ms */
@@ -33,7 +34,9 @@ typedef struct BsAccount
 
 	/* account.c's own */
 	MemoryContext context;		/* holds all of the above */
-	int			own_timeout;	/* the server's option; 0 = not set */
+	Oid			owner;			/* of the server */
+	bool		own_allow_local;	/* the server's option */
+	int			own_timeout;	/* likewise; 0 = not set */
 	int			own_max_in_flight;	/* likewise */
 	int			pins;			/* users of this very copy */
 	bool		cached;			/* in the cache, to be kept when unpinned */

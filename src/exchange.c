@@ -221,6 +221,7 @@ send_request(BsExchange *exchange)
 	request->ca_file = account->ca_file;
 	request->allow_http = account->allow_http;
 	request->direct = account->direct;
+	request->allow_local = account->allow_local;
 	request->max_body = (size_t) browser_session_max_response_size * 1024;
 	request->timeout = exchange->question == BS_Q_CONFIRM ?
 		Min(timeout, exchange->confirm_deadline - now) :

@@ -162,6 +162,21 @@ put_transfer(HttpTransfer *transfer)
  */
 
 /*
+ * Has libcurl begin, or begin again, with a transfer.
+ */
+static CURLMcode
+add_to_multi(HttpTransfer *transfer)
+{
+	CURLMcode	added;
+	sigset_t	saved;
+
+	bs_http_block_signals(&saved);
+	added = curl_multi_add_handle(http.multi, transfer->easy);
+	bs_http_restore_signals(&saved);
+	return added;
+}
+
+/*
  * Starts a request.  Its transfer comes out of bs_http_next() with "tag" when
  * it is over, whatever becomes of it.  Throws if there is no memory.
  */
@@ -170,16 +185,11 @@ bs_http_start(const HttpRequest *request, void *tag)
 {
 	HttpTransfer *transfer;
 	CURLMcode	added = CURLM_OUT_OF_MEMORY;
-	sigset_t	saved;
 
 	open_multi();
 	transfer = get_transfer();
 	if (bs_http_transfer_prepare(transfer, request, tag))
-	{
-		bs_http_block_signals(&saved);
-		added = curl_multi_add_handle(http.multi, transfer->easy);
-		bs_http_restore_signals(&saved);
-	}
+		added = add_to_multi(transfer);
 	if (added != CURLM_OK)
 	{
 		put_transfer(transfer);
@@ -193,7 +203,8 @@ bs_http_start(const HttpRequest *request, void *tag)
 }
 
 /*
- * Moves the transfers that are over from active to finished.
+ * Moves the transfers that are over from active to finished, but for those
+ * that have to begin again.
  */
 static void
 collect_finished(void)
@@ -211,6 +222,13 @@ collect_finished(void)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
 		transfer = (HttpTransfer *) private;
+		if (bs_http_transfer_renew(transfer, code))
+		{
+			curl_multi_remove_handle(http.multi, transfer->easy);
+			if (add_to_multi(transfer) == CURLM_OK)
+				continue;
+			code = CURLE_OUT_OF_MEMORY;
+		}
 		bs_http_transfer_conclude(transfer, code);
 		curl_multi_remove_handle(http.multi, transfer->easy);
 		dlist_delete(&transfer->node);

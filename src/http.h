@@ -21,6 +21,7 @@ typedef struct HttpRequest
 	const char *ca_file;		/* NULL = the system's certificates */
 	bool		allow_http;		/* plain http is allowed */
 	bool		direct;			/* never through a proxy */
+	bool		allow_local;	/* see http_address.c; if not, no proxy */
 	int64		timeout;		/* microseconds for the whole exchange */
 	size_t		max_body;		/* bytes of the body that are read */
 } HttpRequest;
@@ -36,6 +37,7 @@ typedef enum HttpFailure
 	HTTP_ANSWERED,				/* a complete answer is there */
 	HTTP_NO_CONNECTION,			/* none, or lost before a status line */
 	HTTP_NO_TRUST,				/* TLS: certificate or CA file refused */
+	HTTP_NOT_ALLOWED,			/* only addresses that need allow_local */
 	HTTP_TIMEOUT,
 	HTTP_CUT_SHORT,				/* connection lost after the status line */
 	HTTP_BROKEN_ANSWER			/* garbled, or beyond a limit */
@@ -81,5 +83,12 @@ typedef struct HttpUrl
 extern bool bs_http_url_split(const char *url, HttpUrl *parts);
 extern bool bs_http_url_is_numeric(const HttpUrl *parts);
 extern bool bs_http_url_is_loopback(const HttpUrl *parts);
+extern const char *bs_http_url_refuse(const HttpUrl *parts);
+
+/* Addresses that need allow_local (http_address.c). */
+struct sockaddr;
+
+extern const char *bs_http_address_refuse(const struct sockaddr *address);
+extern const char *bs_http_address_refuse_text(const char *text, bool name);
 
 #endif							/* BS_HTTP_H */

@@ -47,7 +47,9 @@ static bool dedicated = false;
  */
 
 /*
- * Opens a socket if PostgreSQL's budget of descriptors has room for it.
+ * Opens a socket if PostgreSQL's budget of descriptors has room for it, and
+ * the address is one to connect to.  If not, libcurl goes on to the next
+ * address.
  */
 static curl_socket_t
 open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -56,6 +58,17 @@ open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	curl_socket_t fd;
 
 	(void) purpose;
+	if (!transfer->allow_local)
+	{
+		const char *what = bs_http_address_refuse(&address->addr);
+
+		if (what != NULL)
+		{
+			transfer->refused = what;
+			return CURL_SOCKET_BAD;
+		}
+	}
+	transfer->connected = true;
 	if (dedicated)
 		ReserveExternalFD();
 	else if (!AcquireExternalFD())
@@ -86,6 +99,26 @@ close_socket_cb(void *arg, curl_socket_t fd)
 	ReleaseExternalFD();
 	nsockets--;
 	return close(fd);
+}
+
+/*
+ * Looks at the address once more when there is a connection, before anything
+ * is sent: it can be one that was made for another server.
+ */
+static int
+before_request_cb(void *arg, char *address, char *local_address, int port,
+				  int local_port)
+{
+	HttpTransfer *transfer = arg;
+	const char *what = bs_http_address_refuse_text(address, false);
+
+	(void) local_address;
+	(void) port;
+	(void) local_port;
+	if (what == NULL)
+		return CURL_PREREQFUNC_OK;
+	transfer->refused = what;
+	return CURL_PREREQFUNC_ABORT;
 }
 
 /*
@@ -174,6 +207,7 @@ set_fixed_options(HttpTransfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket_cb);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
 }
 
 /*
@@ -283,13 +317,21 @@ set_server(HttpTransfer *transfer, const HttpRequest *request)
 
 	if (transfer->is_set && transfer->allow_http == request->allow_http &&
 		transfer->direct == request->direct &&
+		transfer->allow_local == request->allow_local &&
 		(ca_file == NULL ? transfer->ca_file == NULL :
 		 transfer->ca_file != NULL && strcmp(ca_file, transfer->ca_file) == 0))
 		return true;
 	transfer->is_set = false;
-	/* The empty name turns off what the environment says. */
+	/*
+	 * The empty name turns off what the environment says.  A proxy would look
+	 * up the name itself.
+	 */
 	if (curl_easy_setopt(easy, CURLOPT_PROXY,
-						 request->direct ? "" : NULL) != CURLE_OK ||
+						 request->direct || !request->allow_local ? "" :
+						 NULL) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION,
+						 request->allow_local ? NULL : before_request_cb) !=
+		CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->allow_http ?
 						 "http,https" : "https") != CURLE_OK ||
 		!set_trust(easy, ca_file))
@@ -301,6 +343,7 @@ set_server(HttpTransfer *transfer, const HttpRequest *request)
 	transfer->ca_file = copy;
 	transfer->allow_http = request->allow_http;
 	transfer->direct = request->direct;
+	transfer->allow_local = request->allow_local;
 	transfer->is_set = true;
 	return true;
 }
@@ -338,15 +381,35 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 	transfer->tls = pg_strncasecmp(request->url, "https:", 6) == 0;
 	transfer->header_bytes = 0;
 	transfer->limit = NULL;
+	transfer->refused = NULL;
+	transfer->connected = transfer->fresh = false;
 	transfer->curl_error[0] = '\0';
 	memset(&transfer->reply, 0, sizeof(HttpReply));
 	set_method(easy, request);
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 0L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds);
 	return set_server(transfer, request) &&
 		curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
 		set_user(transfer, request) &&
 		set_headers(transfer, request);
+}
+
+/*
+ * Has a transfer that was stopped, because the connection that it found leads
+ * to an address that was refused, make one of its own the next time: the host
+ * can have other addresses.  Returns false if that is not what happened.
+ */
+bool
+bs_http_transfer_renew(HttpTransfer *transfer, CURLcode code)
+{
+	if (code != CURLE_ABORTED_BY_CALLBACK || transfer->connected ||
+		transfer->fresh)
+		return false;
+	transfer->refused = NULL;
+	transfer->fresh = true;
+	return curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L) ==
+		CURLE_OK;
 }
 
 /* ----------------------------------------------------------------
@@ -503,6 +566,10 @@ bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code)
 	reply->content_type = content_type;
 	reply->body = reply->length > 0 ? transfer->buffer : "";
 	reply->failure = classify(code, reply->status);
+	/* If there was another address, the failure is that one's. */
+	if (code != CURLE_OK && transfer->refused != NULL &&
+		(code == CURLE_ABORTED_BY_CALLBACK || !transfer->connected))
+		reply->failure = HTTP_NOT_ALLOWED;
 	read_advice(transfer);
 
 	if (reply->failure == HTTP_ANSWERED)
@@ -512,6 +579,9 @@ bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code)
 	reply->error = transfer->error;
 	if (reply->failure == HTTP_TIMEOUT)
 		describe_timeout(transfer);
+	else if (reply->failure == HTTP_NOT_ALLOWED)
+		snprintf(transfer->error, sizeof(transfer->error),
+				 "the host has %s, which is not allowed", transfer->refused);
 	else
 		strlcpy(transfer->error, why, sizeof(transfer->error));
 }

@@ -24,6 +24,7 @@ struct HttpTransfer
 	bool		is_set;			/* any of this has been set */
 	bool		allow_http;
 	bool		direct;
+	bool		allow_local;
 	bool		has_user;
 
 	bool		tls;			/* the URL is https */
@@ -31,6 +32,9 @@ struct HttpTransfer
 	char	   *buffer;			/* malloc'd: the body */
 	size_t		room;			/* size of buffer */
 	const char *limit;			/* the limit that was passed, or NULL */
+	const char *refused;		/* what an address was that was refused */
+	bool		connected;		/* or tried to: opened a socket */
+	bool		fresh;			/* must not use a connection of others */
 	HttpReply	reply;
 	char		curl_error[CURL_ERROR_SIZE];
 	char		error[CURL_ERROR_SIZE + 128];
@@ -39,6 +43,7 @@ struct HttpTransfer
 extern HttpTransfer *bs_http_transfer_create(void);
 extern bool bs_http_transfer_prepare(HttpTransfer *transfer,
 									 const HttpRequest *request, void *tag);
+extern bool bs_http_transfer_renew(HttpTransfer *transfer, CURLcode code);
 extern void bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code);
 extern void bs_http_transfer_forget(HttpTransfer *transfer);
 extern void bs_http_transfer_free(HttpTransfer *transfer);

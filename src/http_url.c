@@ -104,3 +104,19 @@ bs_http_url_is_loopback(const HttpUrl *parts)
 	return sscanf(parts->host, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d,
 				  &rest) == 4 && a == 127 && b < 256 && c < 256 && d < 256;
 }
+
+/*
+ * Returns what the host is if it can be seen that only a superuser may have a
+ * server connect to it, or else NULL: a name can resolve to anything.
+ */
+const char *
+bs_http_url_refuse(const HttpUrl *parts)
+{
+	const char *host = parts->host;
+
+	if (*host == '[')
+		host = pnstrdup(host + 1, strlen(host) - 2);
+	else if (bs_http_url_is_loopback(parts))
+		host = "127.0.0.1";
+	return bs_http_address_refuse_text(host, true);
+}

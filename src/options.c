@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(bsession_validator);
 /* Options of a server that are not fields of the provider's descriptor. */
 static const char *const server_options[] = {
 	"provider", "project_id", "timeout", "retries", "confirm_timeout",
-	"max_in_flight", "max_rate", "allow_insecure", "ca_file"
+	"max_in_flight", "max_rate", "allow_insecure", "allow_local", "ca_file"
 };
 
 static const char *const mapping_options[] = {
@@ -255,6 +255,8 @@ read_server_option(DefElem *option, BsServerOptions *server)
 		server->max_rate = read_rate(option);
 	else if (strcmp(name, "allow_insecure") == 0)
 		server->allow_insecure = defGetBoolean(option);
+	else if (strcmp(name, "allow_local") == 0)
+		server->allow_local = defGetBoolean(option);
 	else
 		refuse_name(name, ForeignServerRelationId);
 }
@@ -379,6 +381,48 @@ check_superuser(const char *name, const char *value)
 }
 
 /*
+ * Raises an error if a server could make somebody who is not a superuser
+ * connect to local addresses.  While allow_local is set, every change is
+ * refused, for it was set with the other options in view.
+ *
+ * That of the host only tells early, and only of addresses: what counts is
+ * checked at each connection, with the server's owner in view.
+ */
+static void
+check_local(const BsServerOptions *server)
+{
+	const BsProvider *provider = server->provider != NULL ?
+		bs_provider_find(server->provider) : NULL;
+	const char *base_url = server->field[BS_BASE_URL];
+	const char *what = NULL;
+	HttpUrl		url;
+
+	if (superuser())
+		return;
+	if (server->allow_local)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set option \"%s\"",
+						"allow_local"),
+				 errdetail("While it is set, only a superuser can set any "
+						   "option of the server."),
+				 errhint("Ask a superuser to set it.")));
+	if (base_url == NULL && provider != NULL)
+		base_url = provider->field[BS_BASE_URL];
+	if (base_url != NULL && bs_http_url_split(base_url, &url))
+		what = bs_http_url_refuse(&url);
+	if (what != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to connect to %s", what),
+				 errdetail("The option base_url, or that of the provider, "
+						   "leads to it."),
+				 errhint("Ask a superuser to create the server, with "
+						 "allow_local 'true' if another role is to own "
+						 "it.")));
+}
+
+/*
  * bsession_validator(text[], oid) - the validator of the foreign-data wrapper
  */
 Datum
@@ -393,6 +437,7 @@ bsession_validator(PG_FUNCTION_ARGS)
 	{
 		bs_options_read_server(options, &server);
 		check_superuser("ca_file", server.ca_file);
+		check_local(&server);
 		if (server.provider != NULL)
 			check_whole(&server);
 	}

@@ -27,6 +27,7 @@ typedef struct BsServerOptions
 	int			max_in_flight;	/* 0 = the setting's */
 	double		max_rate;		/* requests a second; 0 = no limit */
 	bool		allow_insecure;
+	bool		allow_local;
 } BsServerOptions;
 
 typedef struct BsMappingOptions

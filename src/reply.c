@@ -254,6 +254,7 @@ judge_failure(const HttpReply *http, const BsSecrets *secrets,
 			  BsJudgement *judgement)
 {
 	const char *what = "reply could not be read: ";
+	const char *remedy = "";
 
 	judgement->outcome = BS_BAD_REPLY;
 	if (http->failure == HTTP_TIMEOUT)
@@ -262,16 +263,21 @@ judge_failure(const HttpReply *http, const BsSecrets *secrets,
 		what = "";
 	}
 	else if (http->failure == HTTP_NO_CONNECTION ||
-			 http->failure == HTTP_NO_TRUST)
+			 http->failure == HTTP_NO_TRUST ||
+			 http->failure == HTTP_NOT_ALLOWED)
 	{
 		judgement->outcome = BS_UNREACHABLE;
 		what = "no connection: ";
 	}
+	if (http->failure == HTTP_NOT_ALLOWED)
+		remedy = " unless a superuser owns the server or sets its option "
+			"allow_local";
 	if (http->failure == HTTP_NO_CONNECTION ||
 		http->failure == HTTP_CUT_SHORT)
 		judgement->next = BS_NEXT_RETRY;
-	judgement->error = psprintf("%s%s", what,
-								bs_answer_showable(secrets, http->error));
+	judgement->error = psprintf("%s%s%s", what,
+								bs_answer_showable(secrets, http->error),
+								remedy);
 }
 
 /*
