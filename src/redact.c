@@ -5,8 +5,13 @@
  * A provider may repeat in its answer what it was sent: the key itself, the
  * URL with the token in it, the Authorization header.  What is shown or kept
  * of an answer therefore passes through here.  A secret is recognised as it
- * is, in base64 (padded or not, either alphabet), and in both cases with any
- * of its characters escaped as URLs, JSON and HTML do.
+ * is, in base64 (padded or not, either alphabet), and in both cases under up
+ * to MAX_LAYERS layers of escapes, as URLs, JSON, programs and HTML have them,
+ * in any order.
+ *
+ * A layer is undone in the whole text at once, whose forms are then looked for
+ * as they are; so the work grows with the length of the text and with nothing
+ * else.  A text with yet another layer below the last is taken out whole.
  *
  * Needs no server: it is built into the fuzz targets as well.
  */
@@ -17,35 +22,39 @@
 #endif
 
 #include "common/base64.h"
+#include "escape.h"
 #include "lib/stringinfo.h"
 #include "redact.h"
 
 #define REDACTED "[redacted]"
 
-/*
- * Notes with which bytes a form can begin in a text: its own first one, or an
- * escape, whatever it stands for.
- */
-static void
-note_start(BsSecrets *secrets, const char *form)
+/* Nobody wraps a text more often; each one triples the work. */
+#define MAX_LAYERS	3
+
+/* A text with some layers of escapes undone. */
+typedef struct Layer
 {
-	for (const char *p = "&\\%"; *p; p++)
-		secrets->starts[(unsigned char) *p] = true;
-	secrets->starts[(unsigned char) *form] = true;
-	if (*form == '+')
-		secrets->starts[' '] = true;
-}
+	char	   *text;
+	size_t		length;
+	bool	   *hidden;			/* by byte: is it part of a secret? */
+} Layer;
+
+/* What is to be hidden of a text. */
+typedef enum Finding
+{
+	NOTHING,
+	SECRETS,
+	EVERYTHING
+} Finding;
 
 /*
- * Keeps the forms sorted by length, the longest first: where one form holds
- * another, the whole of it has to go.  Takes over "form"; drops it if it is
- * there already.
+ * Takes over "form", unless it is there already.
  */
 static void
 add_form(BsSecrets *secrets, char *form)
 {
-	int			at = 0;
-
+	for (char *p = form; *p; p++)
+		*p = *p == ' ' ? '+' : *p;
 	for (int i = 0; i < secrets->nforms; i++)
 	{
 		if (strcmp(secrets->form[i], form) == 0)
@@ -54,15 +63,9 @@ add_form(BsSecrets *secrets, char *form)
 			pfree(form);
 			return;
 		}
-		if (strlen(secrets->form[i]) >= strlen(form))
-			at = i + 1;
 	}
 	Assert(secrets->nforms < BS_MAX_SECRET_FORMS);
-	memmove(&secrets->form[at + 1], &secrets->form[at],
-			(secrets->nforms - at) * sizeof(char *));
-	secrets->form[at] = form;
-	secrets->nforms++;
-	note_start(secrets, form);
+	secrets->form[secrets->nforms++] = form;
 }
 
 /*
@@ -118,117 +121,185 @@ bs_redact_add_pair(BsSecrets *secrets, const char *username,
 	pfree(pair);
 }
 
-static int
-hex_value(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' :
-		c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-		c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/*
- * Returns the character at *text and moves *text behind it, with any escaping
- * of it undone: percent-encoding, of whatever depth; a backslash before
- * punctuation; an entity of HTML.
- */
-static unsigned char
-next_character(const char **text)
-{
-	static const struct
-	{
-		const char *entity;
-		char		c;
-	}			entities[] = {
-		{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'},
-		{"&#34;", '"'}, {"&#39;", '\''}, {"&#x27;", '\''}, {"&#x2F;", '/'}
-	};
-	unsigned char c;
-
-	for (int i = 0; **text == '&' && i < (int) lengthof(entities); i++)
-	{
-		size_t		length = strlen(entities[i].entity);
-
-		if (pg_strncasecmp(*text, entities[i].entity, length) == 0)
-		{
-			*text += length;
-			return (unsigned char) entities[i].c;
-		}
-	}
-	c = (unsigned char) *(*text)++;
-	if (c == '\\' && **text != '\0' && ispunct((unsigned char) **text))
-		c = (unsigned char) *(*text)++;
-	while (c == '%' && hex_value((*text)[0]) >= 0 &&
-		   hex_value((*text)[1]) >= 0)
-	{
-		c = (unsigned char) (hex_value((*text)[0]) * 16 +
-							 hex_value((*text)[1]));
-		*text += 2;
-	}
-	return c;
-}
-
-/*
- * Returns how many bytes of "text" a form takes up at its beginning, or 0.
- */
-static size_t
-match(const char *text, const char *form)
-{
-	const char *p = text;
-
-	for (; *form; form++)
-	{
-		const char *behind = p;
-
-		if (*p == '\0')
-			return 0;
-		if (next_character(&behind) == (unsigned char) *form)
-			p = behind;
-		else if (*p == *form || (*form == '+' && *p == ' '))
-			p++;				/* not escaped at all, or as in a form */
-		else
-			return 0;
-	}
-	return p - text;
-}
-
 /*
  * Adds a secret as it stands in a URL's query, perhaps percent-encoded.
  */
 void
 bs_redact_add_encoded(BsSecrets *secrets, const char *encoded)
 {
-	const char *encoded_whole = encoded;
-	StringInfoData decoded;
+	char	   *decoded;
+	char	   *end;
+	size_t		nbytes;
 
 	if (encoded == NULL)
 		return;
-	initStringInfo(&decoded);
+	bs_redact_add(secrets, encoded);
+	/* It does not become longer, but each step needs its room. */
+	decoded = end = palloc(strlen(encoded) + BS_ESCAPE_MAX);
 	while (*encoded != '\0')
-		appendStringInfoChar(&decoded, (char) next_character(&encoded));
-	bs_redact_add(secrets, encoded_whole);
-	bs_redact_add(secrets, decoded.data);
-	bs_redact_wipe(decoded.data);
-	pfree(decoded.data);
+	{
+		encoded += bs_escape_undo(BS_ESCAPE_PERCENT, encoded, strlen(encoded),
+								  end, &nbytes);
+		end += nbytes;
+	}
+	*end = '\0';
+	bs_redact_add(secrets, decoded);
+	bs_redact_wipe(decoded);
+	pfree(decoded);
+}
+
+/* ----------------------------------------------------------------
+ * Looking for secrets
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Makes room for a layer of that many bytes, none of them hidden.
+ */
+static void
+create_layer(Layer *layer, size_t length)
+{
+	layer->text = palloc(length + BS_ESCAPE_MAX);
+	layer->length = 0;
+	layer->hidden = palloc0(Max(length, 1) * sizeof(bool));
+}
+
+static void
+free_layer(Layer *layer)
+{
+	pfree(layer->text);
+	pfree(layer->hidden);
 }
 
 /*
- * Returns where in "text" the first secret is, and sets *length to how long it
- * is; the end of "text" and 0 if there is none.
+ * Hides every secret that is in a layer as it is.
  */
-static const char *
-find_secret(const BsSecrets *secrets, const char *text, size_t *length)
+static Finding
+hide_forms(const BsSecrets *secrets, Layer *layer)
 {
-	*length = 0;
-	for (; *text != '\0'; text++)
+	const char *end = layer->text + layer->length;
+	Finding		finding = NOTHING;
+
+	for (int i = 0; i < secrets->nforms; i++)
 	{
-		if (!secrets->starts[(unsigned char) *text])
-			continue;
-		for (int i = 0; i < secrets->nforms && *length == 0; i++)
-			*length = match(text, secrets->form[i]);
-		if (*length > 0)
-			break;
+		const char *form = secrets->form[i];
+		size_t		length = strlen(form);
+		const char *p = layer->text;
+
+		while ((p = memmem(p, end - p, form, length)) != NULL)
+		{
+			memset(layer->hidden + (p - layer->text), true, length);
+			p += length;
+			finding = SECRETS;
+		}
 	}
-	return text;
+	return finding;
+}
+
+/*
+ * Makes "to" of a layer by undoing one kind of escapes.  Returns whether
+ * there were any.
+ */
+static bool
+undo_escapes(BsEscape kind, const Layer *from, Layer *to)
+{
+	const char *p = from->text;
+	size_t		nbytes;
+
+	for (size_t left = from->length; left > 0;)
+	{
+		size_t		used = bs_escape_undo(kind, p, left,
+										  to->text + to->length, &nbytes);
+
+		if (used > 1 && nbytes == 1 && to->text[to->length] == ' ')
+			to->text[to->length] = '+';
+		to->length += nbytes;
+		p += used;
+		left -= used;
+	}
+	return to->length < from->length;
+}
+
+/*
+ * Hides in a layer what is hidden in the one that was made of it.
+ */
+static void
+hide_origins(BsEscape kind, Layer *from, const Layer *made)
+{
+	size_t		at = 0;
+	size_t		made_at = 0;
+	char		bytes[BS_ESCAPE_MAX];
+	size_t		nbytes;
+
+	while (at < from->length)
+	{
+		size_t		used = bs_escape_undo(kind, from->text + at,
+										  from->length - at, bytes, &nbytes);
+
+		if (memchr(made->hidden + made_at, true, nbytes) != NULL)
+			memset(from->hidden + at, true, used);
+		at += used;
+		made_at += nbytes;
+	}
+}
+
+/*
+ * Hides every secret in a layer, as it is and below "layers" more of them.
+ */
+static Finding
+hide_secrets(const BsSecrets *secrets, Layer *layer, int layers)
+{
+	Finding		finding = hide_forms(secrets, layer);
+
+	for (int kind = 0; kind < BS_NESCAPES && finding != EVERYTHING; kind++)
+	{
+		Layer		below;
+		Finding		found = NOTHING;
+
+		if (!bs_escape_has(kind, layer->text, layer->length))
+			continue;
+		create_layer(&below, layer->length);
+		if (undo_escapes(kind, layer, &below))
+			found = layers == 0 ? EVERYTHING :
+				hide_secrets(secrets, &below, layers - 1);
+		if (found == SECRETS)
+			hide_origins(kind, layer, &below);
+		free_layer(&below);
+		finding = Max(finding, found);
+	}
+	return finding;
+}
+
+/*
+ * Makes the outermost layer of a text, and hides every secret in it.
+ */
+static Finding
+look_into(const BsSecrets *secrets, const char *text, Layer *layer)
+{
+	size_t		length = strlen(text);
+
+	create_layer(layer, length);
+	for (; layer->length < length; layer->length++)
+		layer->text[layer->length] = text[layer->length] == ' ' ? '+' :
+			text[layer->length];
+	return hide_secrets(secrets, layer, MAX_LAYERS);
+}
+
+/*
+ * Is the text too short for any form of any secret?  Escapes only make it
+ * longer.
+ */
+static bool
+is_too_short(const BsSecrets *secrets, const char *text)
+{
+	for (int i = 0; i < secrets->nforms; i++)
+	{
+		size_t		length = strlen(secrets->form[i]);
+
+		if (strnlen(text, length) == length)
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -237,10 +308,14 @@ find_secret(const BsSecrets *secrets, const char *text, size_t *length)
 bool
 bs_redact_finds(const BsSecrets *secrets, const char *text)
 {
-	size_t		length;
+	Layer		layer;
+	Finding		finding;
 
-	(void) find_secret(secrets, text, &length);
-	return length > 0;
+	if (is_too_short(secrets, text))
+		return false;
+	finding = look_into(secrets, text, &layer);
+	free_layer(&layer);
+	return finding != NOTHING;
 }
 
 /*
@@ -249,19 +324,26 @@ bs_redact_finds(const BsSecrets *secrets, const char *text)
 char *
 bs_redact(const BsSecrets *secrets, const char *text)
 {
+	Layer		layer;
+	Finding		finding;
 	StringInfoData buf;
-	size_t		length;
 
+	if (is_too_short(secrets, text))
+		return pstrdup(text);
+	finding = look_into(secrets, text, &layer);
 	initStringInfo(&buf);
-	do
+	if (finding == EVERYTHING)
+		appendStringInfoString(&buf, REDACTED);
+	else if (finding == NOTHING)
+		appendStringInfoString(&buf, text);
+	for (size_t i = 0; finding == SECRETS && i < layer.length; i++)
 	{
-		const char *secret = find_secret(secrets, text, &length);
-
-		appendBinaryStringInfo(&buf, text, (int) (secret - text));
-		if (length > 0)
+		if (!layer.hidden[i])
+			appendStringInfoChar(&buf, text[i]);
+		else if (i == 0 || !layer.hidden[i - 1])
 			appendStringInfoString(&buf, REDACTED);
-		text = secret + length;
-	} while (length > 0);
+	}
+	free_layer(&layer);
 	return buf.data;
 }
 
@@ -295,5 +377,4 @@ bs_redact_wipe_all(BsSecrets *secrets)
 	for (int i = 0; i < secrets->nforms; i++)
 		bs_redact_wipe(secrets->form[i]);
 	secrets->nforms = 0;
-	memset(secrets->starts, 0, sizeof(secrets->starts));
 }

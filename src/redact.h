@@ -11,8 +11,7 @@
 typedef struct BsSecrets
 {
 	int			nforms;
-	char	   *form[BS_MAX_SECRET_FORMS];	/* never empty, longest first */
-	bool		starts[256];	/* bytes that one can begin with in a text */
+	char	   *form[BS_MAX_SECRET_FORMS];	/* never empty; + for a space */
 } BsSecrets;
 
 extern void bs_redact_add(BsSecrets *secrets, const char *secret);
