@@ -19,6 +19,9 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
+/* What some programs put before text in UTF-8. */
+#define BYTE_ORDER_MARK	"\xef\xbb\xbf"
+
 /* Longest provider's message that is passed on, in bytes. */
 #define MAX_MESSAGE		300
 
@@ -97,7 +100,8 @@ parse_offset(const char *text, bool *valid)
 	*valid = (*text == '+' || *text == '-');
 	text++;
 	*valid = *valid && parse_digits(&text, 2, &hours) && *text++ == ':' &&
-		parse_digits(&text, 2, &minutes) && *text == '\0';
+		parse_digits(&text, 2, &minutes) && *text == '\0' &&
+		hours < 24 && minutes < 60;
 	return *valid ? sign * (hours * 3600 + minutes * 60) : 0;
 }
 
@@ -140,7 +144,7 @@ bs_answer_time(const char *text)
 		return 0;
 	tm.tm_year = year - 1900;
 	tm.tm_mon = month - 1;
-	return ((int64) timegm(&tm) - offset) * 1000000 + fraction;
+	return Max(((int64) timegm(&tm) - offset) * 1000000 + fraction, 0);
 }
 
 /* ----------------------------------------------------------------
@@ -149,14 +153,30 @@ bs_answer_time(const char *text)
  */
 
 /*
- * Is the body a page for people, whatever its Content-Type says?
+ * Returns where the body begins, behind a byte order mark and white space.
+ */
+static const char *
+skip_blank(const HttpReply *http)
+{
+	const char *p = http->body;
+
+	if (strncmp(p, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
+		p += strlen(BYTE_ORDER_MARK);
+	while (isspace((unsigned char) *p))
+		p++;
+	return p;
+}
+
+/*
+ * Is the body a page for people, or another document in markup, whatever its
+ * Content-Type says?
  */
 static bool
-is_html(const HttpReply *http)
+is_page(const HttpReply *http)
 {
-	static const char *const types[] = {"text/html", "application/xhtml"};
-	static const char *const starts[] = {"<!", "<html", "<head", "<body"};
-	const char *p = http->body;
+	static const char *const types[] = {
+		"text/html", "application/xhtml", "text/xml", "application/xml"
+	};
 
 	if (http->length == 0)
 		return false;
@@ -167,14 +187,21 @@ is_html(const HttpReply *http)
 						   strlen(types[i])) == 0)
 			return true;
 	}
-	while (isspace((unsigned char) *p))
-		p++;
-	for (int i = 0; i < (int) lengthof(starts); i++)
-	{
-		if (pg_strncasecmp(p, starts[i], strlen(starts[i])) == 0)
-			return true;
-	}
-	return false;
+	return *skip_blank(http) == '<';
+}
+
+/*
+ * Returns why the body cannot be read as text, or NULL.
+ */
+static const char *
+find_obstacle(const HttpReply *http)
+{
+	if (http->length > 0 && http->content_encoding != NULL &&
+		pg_strcasecmp(http->content_encoding, "identity") != 0)
+		return "it is compressed, which was not asked for";
+	if (memchr(http->body, '\0', http->length) != NULL)
+		return "it has NUL bytes";
+	return NULL;
 }
 
 /*
@@ -204,7 +231,7 @@ find_message(const BsAnswer *answer)
 
 	while (length > 0 && isspace((unsigned char) body[length - 1]))
 		length--;
-	if (answer->html || length == 0)
+	if (answer->page || length == 0)
 		return NULL;
 	if (answer->json == NULL)
 		return clean_text(body, length, 0, false);
@@ -226,14 +253,20 @@ void
 bs_answer_read(const BsService *service, const BsSecrets *secrets,
 			   const HttpReply *http, BsAnswer *answer)
 {
+	const char *start = skip_blank(http);
+
 	memset(answer, 0, sizeof(*answer));
 	answer->http = http;
-	answer->html = is_html(http);
-	if (!answer->html && http->length > 0)
-		answer->json = bs_json_parse(http->body, http->length,
+	answer->page = is_page(http);
+	answer->not_json = find_obstacle(http);
+	answer->opaque = answer->not_json != NULL;
+	if (!answer->page && !answer->opaque)
+		answer->json = bs_json_parse(start,
+									 http->length - (start - http->body),
 									 &answer->not_json);
-	else
-		answer->not_json = "it is empty";
+	/* What begins like JSON was meant to be. */
+	if (answer->json == NULL && (*start == '{' || *start == '['))
+		answer->opaque = true;
 	answer->words = find_message(answer);
 	if (answer->words != NULL)
 		answer->message = bs_answer_showable(secrets, answer->words);
@@ -283,11 +316,15 @@ bs_answer_is_of_path(const BsAnswer *answer)
 	static const char *const starts[] = {
 		"Route ", "Cannot DELETE ", "Cannot POST ", "Cannot PUT ",
 		"Cannot PATCH ", "Cannot GET ", "No matching HTTP route",
-		"404 page not found", "no Route matched"
+		"404 page not found", "no Route matched", "default backend",
+		"response 404 (backend", "no healthy upstream", "fault filter abort",
+		"404: NOT_FOUND", "The deployment could not be found",
+		"no such app", "Application not found", "unknown service",
+		"error code: "
 	};
 	char	   *error;
 
-	if (answer->html || answer->words == NULL)
+	if (answer->page || answer->opaque || answer->words == NULL)
 		return true;
 	for (int i = 0; i < (int) lengthof(starts); i++)
 	{
@@ -313,7 +350,7 @@ bs_answer_is_gone(const BsService *service, const BsAnswer *answer)
 {
 	const char *match = service->field[BS_GONE_MATCH];
 
-	if (answer->html)
+	if (answer->page || answer->opaque)
 		return false;
 	if (strcmp(service->field[BS_REPLY], "json") == 0 &&
 		(answer->json == NULL || !bs_json_is_object(answer->json)))

@@ -14,7 +14,8 @@ typedef struct BsAnswer
 	const HttpReply *http;
 	BsJson	   *json;			/* NULL if the body is not JSON */
 	const char *not_json;		/* why it is not; NULL if it is */
-	bool		html;
+	bool		page;			/* for people: HTML or other markup */
+	bool		opaque;			/* something, but neither text nor JSON */
 	char	   *words;			/* what the provider says, or NULL */
 	char	   *message;		/* the same, fit to be shown */
 	char	   *status;			/* its word for the session's state, or NULL */

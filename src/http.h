@@ -49,6 +49,7 @@ typedef struct HttpReply
 	char	   *error;			/* what failed; NULL if answered */
 	int			status;			/* 0 if no status line came */
 	const char *content_type;	/* NULL if not given */
+	const char *content_encoding;	/* NULL if not given; not undone */
 	const char *body;			/* NUL-terminated; may hold NUL bytes too */
 	size_t		length;
 	int64		retry_after;	/* microseconds; -1 if not given */

@@ -564,6 +564,7 @@ bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code)
 	curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &content_type);
 	reply->status = (int) status;
 	reply->content_type = content_type;
+	reply->content_encoding = find_header(transfer, "content-encoding");
 	reply->body = reply->length > 0 ? transfer->buffer : "";
 	reply->failure = classify(code, reply->status);
 	/* If there was another address, the failure is that one's. */

@@ -127,12 +127,12 @@ find_fault(const BsService *service, bool must_know, const BsAnswer *answer)
 	const char *needed = service->field[BS_SUCCESS_FIELD];
 	int			status = answer->http->status;
 
-	if (answer->html)
+	if (answer->page)
 		return psprintf("provider answered %d with an HTML page (check the "
 						"server's base_url)", status);
 	if (answer->json == NULL &&
-		(strcmp(service->field[BS_REPLY], "json") == 0 || must_know ||
-		 needed != NULL))
+		(answer->opaque || must_know || needed != NULL ||
+		 strcmp(service->field[BS_REPLY], "json") == 0))
 		return psprintf("provider answered %d with a body that is not JSON: "
 						"%s", status, answer->not_json);
 	if (needed != NULL && !must_know && !bs_json_has(answer->json, needed))
@@ -146,18 +146,34 @@ find_fault(const BsService *service, bool must_know, const BsAnswer *answer)
 }
 
 /*
- * Does a 2xx say that it failed, by "success": false or an error?
+ * Does a 2xx say that it failed: "success" or "ok" that is not set, or an
+ * error that is?  A reply that is a list says so in its first member.
  */
 static bool
 says_it_failed(const BsAnswer *answer)
 {
-	char	   *success;
+	static const char *const good[] = {"success", "ok", "0.success", "0.ok"};
+	static const char *const bad[] = {
+		"error", "errors", "value.error", "0.error", "0.errors"
+	};
 
 	if (answer->json == NULL)
 		return false;
-	success = bs_json_word(answer->json, "success");
-	return (success != NULL && strcmp(success, "false") == 0) ||
-		bs_json_is_set(answer->json, "error");
+	for (int i = 0; i < (int) lengthof(good); i++)
+	{
+		char	   *word = bs_json_word(answer->json, good[i]);
+
+		if (bs_json_has(answer->json, good[i]) &&
+			(!bs_json_is_set(answer->json, good[i]) ||
+			 (word != NULL && pg_strcasecmp(word, "false") == 0)))
+			return true;
+	}
+	for (int i = 0; i < (int) lengthof(bad); i++)
+	{
+		if (bs_json_is_set(answer->json, bad[i]))
+			return true;
+	}
+	return false;
 }
 
 /*
