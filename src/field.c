@@ -216,6 +216,20 @@ check_project(const char *value)
 }
 
 /*
+ * What is looked for in answers can stand in messages.
+ */
+static const char *
+check_printable(const char *value)
+{
+	for (const unsigned char *p = (const unsigned char *) value; *p; p++)
+	{
+		if (*p < ' ' || *p == 0x7f)
+			return "It must not contain control characters.";
+	}
+	return NULL;
+}
+
+/*
  * Returns why the fields do not make a service together, as a sentence, or
  * NULL.
  */
@@ -275,7 +289,9 @@ bs_field_check(BsField field, const char *value)
 		case BS_GONE_STATUS:
 		case BS_AMBIGUOUS_STATUS:
 			return check_statuses(value);
-		default:
+		case BS_BASE_URL:
 			return NULL;
+		default:
+			return check_printable(value);
 	}
 }

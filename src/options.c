@@ -92,13 +92,26 @@ refuse_name(const char *name, Oid catalog)
 }
 
 /*
+ * Are there no control characters in the text?
+ */
+static bool
+is_printable(const char *text)
+{
+	const unsigned char *p = (const unsigned char *) text;
+
+	while (*p >= ' ' && *p != 0x7f)
+		p++;
+	return *p == '\0';
+}
+
+/*
  * Raises the error for a value that an option cannot have.  "value" is NULL
  * if it must not be quoted.
  */
 static void
 refuse_value(const char *name, const char *value, const char *detail)
 {
-	if (value == NULL)
+	if (value == NULL || !is_printable(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"%s\"", name),
@@ -161,13 +174,7 @@ check_visible(const char *name, const char *value)
 static void
 check_printable(const char *name, const char *value)
 {
-	const unsigned char *p = (const unsigned char *) value;
-
-	if (value == NULL)
-		return;
-	while (*p >= ' ' && *p != 0x7f)
-		p++;
-	if (*value == '\0' || *p != '\0')
+	if (value != NULL && (*value == '\0' || !is_printable(value)))
 		refuse_value(name, NULL, "It must not contain control characters, "
 					 "nor be empty.");
 }
@@ -201,13 +208,12 @@ check_base_url(const char *value, bool allow_insecure)
 		refuse_value("base_url", NULL,
 					 "It must not have a query or a fragment.");
 	if (strcmp(url.scheme, "https") != 0 && strcmp(url.scheme, "http") != 0)
-		refuse_value("base_url", value, "It must begin with https://.");
+		refuse_value("base_url", NULL, "It must begin with https://.");
 	if (strcmp(url.scheme, "http") == 0 && !allow_insecure &&
 		!bs_http_url_is_loopback(&url))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"base_url\": \"%s\"",
-						value),
+				 errmsg("invalid value for option \"base_url\""),
 				 errdetail("Without TLS everybody on the way can read the "
 						   "credential."),
 				 errhint("Use https, or set allow_insecure 'true' if the "
@@ -225,6 +231,7 @@ read_server_option(DefElem *option, BsServerOptions *server)
 	if (strcmp(name, "provider") == 0)
 	{
 		server->provider = defGetString(option);
+		check_printable(name, server->provider);
 		if (bs_provider_find(server->provider) == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
