@@ -7,7 +7,7 @@
 
 .DEFAULT_GOAL := all
 
-SELF_SUFFICIENT = help test test-asan coverage lint demo bench
+SELF_SUFFICIENT = help test test-asan test-versions coverage lint demo bench
 
 .PHONY: $(SELF_SUFFICIENT)
 
@@ -21,6 +21,8 @@ help:
 	@echo '                   T="KIND...": several)'
 	@echo 'make test-asan     run regress, isolation and tap with the sanitizers'
 	@echo '                   for addresses and undefined behaviour (T= as above)'
+	@echo 'make test-versions run them with the PostgreSQL of newer Debians, each in'
+	@echo '                   a folder that debootstrap makes (VERSIONS_MIRROR=URL)'
 	@echo 'make coverage      run them and print which lines ran (T= as above)'
 	@echo 'make lint          the same as make test T=lint'
 	@echo 'make bench         measure it against libcurl alone (B="CASE...": these'
@@ -38,6 +40,9 @@ test:
 
 test-asan:
 	@test/run --asan $(T)
+
+test-versions:
+	@test/versions $(T)
 
 coverage:
 	@test/run --coverage $(T)
