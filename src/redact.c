@@ -236,7 +236,7 @@ hide_origins(BsEscape kind, Layer *from, const Layer *made)
 		size_t		used = bs_escape_undo(kind, from->text + at,
 										  from->length - at, bytes, &nbytes);
 
-		if (memchr(made->hidden + made_at, true, nbytes) != NULL)
+		if (memchr(made->hidden + made_at, 1, nbytes) != NULL)
 			memset(from->hidden + at, true, used);
 		at += used;
 		made_at += nbytes;
