@@ -45,6 +45,10 @@
 static bool writing = false;
 static bool may_wait = true;	/* rows may be written late */
 
+/* While exchanges are abandoned. */
+static int	nabandoned = 0;		/* attempts of them that are kept */
+static bool logging = false;	/* there is no memory for more of them */
+
 /* Reset after each attempt. */
 static MemoryContext scratch = NULL;
 
@@ -371,6 +375,28 @@ bs_audit_end(void)
 }
 
 /*
+ * Keeps an attempt of an exchange that is abandoned, or logs it, but not if it
+ * was kept before.  Returns its number.
+ */
+static int
+put_abandoned(const BsMandate *mandate, const BsExchange *exchange,
+			  const BsResult *result, int number)
+{
+	BsAttempt	attempt;
+
+	if (!logging)
+	{
+		number = keep(mandate, exchange, result, number);
+		nabandoned++;
+		return number;
+	}
+	describe(mandate, exchange, result, number, &attempt);
+	if (nabandoned-- <= 0)
+		bs_attempt_log(&attempt);
+	return attempt.number;
+}
+
+/*
  * Keeps what is known of an exchange that will not be carried on: if it was
  * under way, its request was sent and what became of it is not known.
  */
@@ -381,8 +407,11 @@ keep_abandoned(const BsExchange *exchange)
 	int			n = bs_exchange_attempts(exchange);
 
 	for (int i = 0; i < n; i++)
-		(void) keep(mandate, exchange, bs_exchange_attempt(exchange, i),
-					i + 1);
+	{
+		const BsResult *result = bs_exchange_attempt(exchange, i);
+
+		(void) put_abandoned(mandate, exchange, result, i + 1);
+	}
 	if (bs_exchange_is_under_way(exchange))
 	{
 		BsResult	result = *bs_exchange_result(exchange);
@@ -393,18 +422,31 @@ keep_abandoned(const BsExchange *exchange)
 		result.response = NULL;
 		result.error = "the call was broken off before the provider answered";
 		bs_stats_count(mandate->server, BS_UNKNOWN,
-					   keep(mandate, exchange, &result, n + 1), -1);
+					   put_abandoned(mandate, exchange, &result, n + 1), -1);
 	}
 }
 
 /*
  * Breaks off all exchanges, and keeps what is known of them.  For clean-up
  * after an error, also one that ends the process (PG_ENSURE_ERROR_CLEANUP);
- * it throws only if there is no memory.
+ * it throws only if there is no memory: what cannot be kept is logged.
  */
 void
 bs_audit_abandon(void)
 {
-	bs_exchange_visit(keep_abandoned);
+	nabandoned = 0;
+	logging = false;
+	PG_TRY();
+	{
+		bs_exchange_visit(keep_abandoned);
+	}
+	PG_CATCH();
+	{
+		logging = true;
+		bs_exchange_visit(keep_abandoned);
+		bs_exchange_abort();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	bs_exchange_abort();
 }

@@ -138,11 +138,22 @@ direct_plan(const BsAccount *account)
  * Cleans up after a call that failed, or whose process is to end.
  */
 static void
-clean_up_cb(int code, Datum account)
+clean_up_cb(int code, Datum arg)
 {
+	BsAccount  *account = (BsAccount *) DatumGetPointer(arg);
+
 	(void) code;
-	bs_audit_abandon();
-	bs_account_release((BsAccount *) DatumGetPointer(account));
+	PG_TRY();
+	{
+		bs_audit_abandon();
+	}
+	PG_CATCH();
+	{
+		bs_account_release(account);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	bs_account_release(account);
 }
 
 /* ----------------------------------------------------------------

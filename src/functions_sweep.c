@@ -248,6 +248,14 @@ end_items(Sweep *sweep)
 	bs_tracking_record(sweep->settlement, sweep->n);
 }
 
+static void
+release_accounts(const Sweep *sweep)
+{
+	for (int i = 0; i < sweep->nlanes; i++)
+		if (sweep->lane[i].account != NULL)
+			bs_account_release(sweep->lane[i].account);
+}
+
 /*
  * Cleans up after a sweep, also one that failed, or whose process is to end.
  */
@@ -257,10 +265,17 @@ clean_up_cb(int code, Datum arg)
 	Sweep	   *sweep = (Sweep *) DatumGetPointer(arg);
 
 	(void) code;
-	bs_audit_abandon();
-	for (int i = 0; i < sweep->nlanes; i++)
-		if (sweep->lane[i].account != NULL)
-			bs_account_release(sweep->lane[i].account);
+	PG_TRY();
+	{
+		bs_audit_abandon();
+	}
+	PG_CATCH();
+	{
+		release_accounts(sweep);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	release_accounts(sweep);
 }
 
 static int

@@ -8,8 +8,12 @@
  * connections alive between them.  How it waits is in http_poll.c.
  *
  * Failures of a transfer are data (HttpReply).  Only two things are errors
- * here: an interrupt, and libcurl or the kernel being out of resources at
- * set-up.  After an error the caller has to call bs_http_abort().
+ * here: an interrupt, and libcurl or the kernel being out of resources.  After
+ * an error the caller has to call bs_http_abort().
+ *
+ * libcurl cannot be relied on once it was refused memory: transfers may wait
+ * for ever, and handles fail in other ways later.  What is under way then is
+ * given up with an error, and the handles are thrown away.
  *
  * Callbacks of libcurl must not throw: they neither report nor allocate with
  * palloc, but return short, and what happened is looked up afterwards.
@@ -22,9 +26,11 @@
 #include <curl/curl.h>
 
 #include "clock.h"
+#include "http_memory.h"
 #include "http_poll.h"
 #include "http_transfer.h"
 #include "miscadmin.h"
+#include "shortage.h"
 #include "storage/fd.h"
 
 /* A process at rest keeps at most this many connections open. */
@@ -41,9 +47,11 @@ static struct HttpState
 	CURLM	   *multi;			/* NULL = not set up */
 	dlist_head	active;			/* under way */
 	dlist_head	finished;		/* to be fetched with bs_http_next() */
+	dlist_head	fetched;		/* to be released */
 	dlist_head	spare;
 	int			nspare;
 	int			nactive;
+	bool		spoiled;		/* the multi handle: not to be used again */
 	bool		dedicated;		/* the process has nothing else to do */
 }			http;
 
@@ -65,38 +73,14 @@ initialise_libcurl(void)
 	if (initialised)
 		return;
 	bs_http_block_signals(&saved);
-	initialised = curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK;
+	initialised = bs_http_memory_begin() == CURLE_OK;
 	bs_http_restore_signals(&saved);
 	if (!initialised)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("could not initialize libcurl")));
+		bs_raise_shortage("libcurl");
 	dlist_init(&http.active);
 	dlist_init(&http.finished);
+	dlist_init(&http.fetched);
 	dlist_init(&http.spare);
-}
-
-/*
- * Opens the multi handle if there is none.  Throws if it cannot be had.
- */
-static void
-open_multi(void)
-{
-	if (http.multi != NULL)
-		return;
-	initialise_libcurl();
-	bs_http_poll_open();
-	http.multi = curl_multi_init();
-	if (http.multi == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("could not create a libcurl multi handle")));
-	bs_http_poll_attach(http.multi);
-	/* Kept alive and in use together; the oldest idle one has to go first. */
-	curl_multi_setopt(http.multi, CURLMOPT_MAXCONNECTS,
-					  (long) bs_http_capacity());
-	curl_multi_setopt(http.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
-					  (long) bs_http_capacity());
 }
 
 /*
@@ -114,6 +98,35 @@ close_multi(void)
 	curl_multi_cleanup(http.multi);
 	bs_http_restore_signals(&saved);
 	http.multi = NULL;
+	http.spoiled = false;
+	/* What it lacked for that is of no importance. */
+	(void) bs_http_memory_was_short();
+}
+
+/*
+ * Opens the multi handle if there is none that can be used.  Throws if it
+ * cannot be had, or if transfers are under way with one that was spoiled.
+ */
+static void
+open_multi(void)
+{
+	long		capacity = bs_http_capacity();
+
+	if (http.spoiled && http.nactive > 0)
+		bs_raise_shortage("a transfer");
+	if (http.spoiled)
+		close_multi();
+	if (http.multi != NULL)
+		return;
+	initialise_libcurl();
+	bs_http_poll_open();
+	http.multi = curl_multi_init();
+	if (http.multi == NULL)
+		bs_raise_shortage("a libcurl multi handle");
+	bs_http_poll_attach(http.multi);
+	/* Kept alive and in use together; the oldest idle one has to go first. */
+	curl_multi_setopt(http.multi, CURLMOPT_MAXCONNECTS, capacity);
+	curl_multi_setopt(http.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, capacity);
 }
 
 /*
@@ -133,21 +146,19 @@ get_transfer(void)
 	}
 	transfer = bs_http_transfer_create();
 	if (transfer == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory"),
-				 errdetail("Could not create a libcurl easy handle.")));
+		bs_raise_shortage("a libcurl easy handle");
 	return transfer;
 }
 
 /*
- * Keeps a transfer, which is in no list, for a later request.
+ * Keeps a transfer, which is in no list, for a later request, unless it is
+ * spoiled.
  */
 static void
 put_transfer(HttpTransfer *transfer)
 {
 	bs_http_transfer_forget(transfer);
-	if (http.nspare < MAX_SPARE)
+	if (http.nspare < MAX_SPARE && !transfer->spoiled)
 	{
 		dlist_push_head(&http.spare, &transfer->node);
 		http.nspare++;
@@ -177,6 +188,21 @@ add_to_multi(HttpTransfer *transfer)
 }
 
 /*
+ * Takes note if libcurl was refused memory, with whatever it was doing.
+ */
+static void
+note_shortage(void)
+{
+	dlist_iter	iter;
+
+	if (!bs_http_memory_was_short())
+		return;
+	http.spoiled = true;
+	dlist_foreach(iter, &http.active)
+		dlist_container(HttpTransfer, node, iter.cur)->spoiled = true;
+}
+
+/*
  * Starts a request.  Its transfer comes out of bs_http_next() with "tag" when
  * it is over, whatever becomes of it.  Throws if there is no memory.
  */
@@ -190,21 +216,22 @@ bs_http_start(const HttpRequest *request, void *tag)
 	transfer = get_transfer();
 	if (bs_http_transfer_prepare(transfer, request, tag))
 		added = add_to_multi(transfer);
+	note_shortage();
 	if (added != CURLM_OK)
 	{
+		transfer->spoiled = http.spoiled = true;
 		put_transfer(transfer);
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("could not start a transfer: %s",
-						curl_multi_strerror(added))));
+		bs_raise_shortage("a transfer");
 	}
 	dlist_push_tail(&http.active, &transfer->node);
+	transfer->spoiled |= http.spoiled;
 	http.nactive++;
 }
 
 /*
  * Moves the transfers that are over from active to finished, but for those
- * that have to begin again.
+ * that have to begin again.  One that failed while libcurl was refused memory
+ * did so for a reason that is not known.
  */
 static void
 collect_finished(void)
@@ -218,16 +245,17 @@ collect_finished(void)
 		char	   *private;
 		CURLcode	code = message->data.result;
 
-		if (message->msg != CURLMSG_DONE)
+		if (message->msg != CURLMSG_DONE ||
+			(code != CURLE_OK && http.spoiled))
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
 		transfer = (HttpTransfer *) private;
 		if (bs_http_transfer_renew(transfer, code))
 		{
 			curl_multi_remove_handle(http.multi, transfer->easy);
-			if (add_to_multi(transfer) == CURLM_OK)
-				continue;
-			code = CURLE_OUT_OF_MEMORY;
+			if (add_to_multi(transfer) != CURLM_OK)
+				transfer->spoiled = http.spoiled = true;
+			continue;
 		}
 		bs_http_transfer_conclude(transfer, code);
 		curl_multi_remove_handle(http.multi, transfer->easy);
@@ -252,11 +280,15 @@ bs_http_wait(int64 deadline)
 {
 	bool		woken;
 
-	open_multi();
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		woken = bs_http_poll(http.multi, deadline, http.nactive == 1);
+		open_multi();
+		if (bs_http_poll(http.multi, deadline, http.nactive == 1,
+						 &woken) != CURLM_OK)
+			http.spoiled = true;
+		bs_http_poll_check();
+		note_shortage();
 		collect_finished();
 	} while (!woken && dlist_is_empty(&http.finished) &&
 			 bs_clock_now() < deadline);
@@ -269,10 +301,14 @@ bs_http_wait(int64 deadline)
 HttpTransfer *
 bs_http_next(void)
 {
+	HttpTransfer *transfer;
+
 	if (http.multi == NULL || dlist_is_empty(&http.finished))
 		return NULL;
-	return dlist_container(HttpTransfer, node,
-						   dlist_pop_head_node(&http.finished));
+	transfer = dlist_container(HttpTransfer, node,
+							   dlist_pop_head_node(&http.finished));
+	dlist_push_tail(&http.fetched, &transfer->node);
+	return transfer;
 }
 
 /*
@@ -299,6 +335,7 @@ bs_http_reply(const HttpTransfer *transfer)
 void
 bs_http_release(HttpTransfer *transfer)
 {
+	dlist_delete(&transfer->node);
 	put_transfer(transfer);
 }
 
@@ -314,37 +351,43 @@ bs_http_rest(void)
 }
 
 /*
+ * Drops the transfers of a list.
+ */
+static void
+drop_all(dlist_head *list)
+{
+	while (!dlist_is_empty(list))
+	{
+		HttpTransfer *transfer = dlist_container(HttpTransfer, node,
+												 dlist_pop_head_node(list));
+
+		if (list == &http.active)
+			curl_multi_remove_handle(http.multi, transfer->easy);
+		put_transfer(transfer);
+	}
+}
+
+/*
  * Drops every transfer that is not released yet.  For clean-up after an
  * error; does not throw.
  */
 void
 bs_http_abort(void)
 {
-	dlist_mutable_iter iter;
 	sigset_t	saved;
 
+	/* What was short is given up. */
+	(void) bs_http_memory_was_short();
 	if (http.multi == NULL)
 		return;
 	bs_http_block_signals(&saved);
-	dlist_foreach_modify(iter, &http.active)
-	{
-		HttpTransfer *transfer = dlist_container(HttpTransfer, node,
-												 iter.cur);
-
-		dlist_delete(&transfer->node);
-		curl_multi_remove_handle(http.multi, transfer->easy);
-		put_transfer(transfer);
-	}
-	dlist_foreach_modify(iter, &http.finished)
-	{
-		HttpTransfer *transfer = dlist_container(HttpTransfer, node,
-												 iter.cur);
-
-		dlist_delete(&transfer->node);
-		put_transfer(transfer);
-	}
+	drop_all(&http.active);
+	drop_all(&http.finished);
+	drop_all(&http.fetched);
 	bs_http_restore_signals(&saved);
 	http.nactive = 0;
+	if (http.spoiled)
+		close_multi();
 	bs_http_rest();
 }
 

@@ -76,6 +76,7 @@ static struct Poller
 	int			nsockets;		/* length of that */
 	int64		timer;			/* when libcurl wants to be called */
 	int			epoll_fd;		/* -1 = not open */
+	int			unwatched;		/* errno of a socket we could not watch; 0 */
 	WaitEventSet *wait_set;		/* latch, postmaster's death, epoll_fd */
 	int			short_waits;	/* in a row */
 	int			doubt;			/* so many of them promise another one */
@@ -119,6 +120,22 @@ unwatch(curl_socket_t fd)
 }
 
 /*
+ * Puts a socket into the set, or changes what is watched of it: it may be
+ * another one than we knew by that number.  Sets errno if that fails.
+ */
+static bool
+watch(curl_socket_t fd, struct epoll_event *event, bool in_set)
+{
+	int			first = in_set ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	int			second = in_set ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+
+	if (epoll_ctl(poller.epoll_fd, first, fd, event) == 0)
+		return true;
+	return errno == (in_set ? ENOENT : EEXIST) &&
+		epoll_ctl(poller.epoll_fd, second, fd, event) == 0;
+}
+
+/*
  * Watches a socket as libcurl asks.  That of a connection is left in the set
  * when it is not wanted any more, for it will mostly be used again soon.
  */
@@ -128,14 +145,16 @@ watch_socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
 {
 	struct epoll_event event = {0};
 	Watched    *watched = get_watched(fd);
-	bool		in_set;
 
 	(void) easy;
 	(void) arg;
 	(void) known;
 	/* -1 is the end of the multi handle. */
 	if (watched == NULL)
+	{
+		poller.unwatched = ENOMEM;
 		return -1;
+	}
 	watched->wanted = what != CURL_POLL_REMOVE;
 	if (!watched->wanted)
 	{
@@ -150,13 +169,11 @@ watch_socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
 	event.data.fd = fd;
 	if (event.events == watched->events)
 		return 0;
-	in_set = watched->events != 0;
-	/* It may be another one than we knew by that number. */
-	if (epoll_ctl(poller.epoll_fd, in_set ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
-				  &event) != 0 &&
-		epoll_ctl(poller.epoll_fd, in_set ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
-				  &event) != 0)
+	if (!watch(fd, &event, watched->events != 0))
+	{
+		poller.unwatched = errno;
 		return -1;
+	}
 	watched->events = event.events;
 	return 0;
 }
@@ -199,6 +216,32 @@ set_timer_cb(CURLM *multi, long milliseconds, void *arg)
 }
 
 /*
+ * Raises the error for want of descriptors, or of memory.
+ */
+static void
+refuse_wait_set(int reason)
+{
+	errno = reason;
+	ereport(ERROR,
+			(errcode(reason == ENOMEM ? ERRCODE_OUT_OF_MEMORY :
+					 ERRCODE_INSUFFICIENT_RESOURCES),
+			 errmsg("could not wait for sockets: %m"),
+			 reason == EMFILE ?
+			 errhint("Close other connections of this session, or set "
+					 "max_files_per_process higher.") : 0));
+}
+
+/*
+ * Takes a descriptor from PostgreSQL's budget of them.
+ */
+static void
+take_descriptor(void)
+{
+	if (!AcquireExternalFD())
+		refuse_wait_set(EMFILE);
+}
+
+/*
  * Makes the descriptor for sockets and the set that waits for it, for the
  * rest of the process's life.  Throws if there are no descriptors left.
  */
@@ -209,20 +252,33 @@ open_wait_set(void)
 
 	if (poller.epoll_fd < 0)
 	{
+		take_descriptor();
 		poller.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 		if (poller.epoll_fd < 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not create an epoll descriptor: %m")));
-		ReserveExternalFD();
+		{
+			ReleaseExternalFD();
+			refuse_wait_set(errno);
+		}
 	}
+	/* The set takes its own, but says no more than that it cannot. */
+	take_descriptor();
+	ReleaseExternalFD();
 	wait_set = bs_create_wait_set(3);
-	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
-					  NULL);
-	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL,
-					  NULL);
-	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, poller.epoll_fd, NULL,
-					  NULL);
+	PG_TRY();
+	{
+		AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
+						  NULL);
+		AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+						  NULL, NULL);
+		AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, poller.epoll_fd,
+						  NULL, NULL);
+	}
+	PG_CATCH();
+	{
+		FreeWaitEventSet(wait_set);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	poller.wait_set = wait_set;
 }
 
@@ -314,55 +370,82 @@ sleep_until_event(struct epoll_event *events, long milliseconds, bool *woken)
 }
 
 /*
- * Waits for sockets until "deadline", then lets libcurl act.  "alone" says
- * that there is but one transfer, whose end is waited for.  Returns whether
- * the process's latch ended the wait.  An event is asked for without waiting
- * first: while there is work, the latch costs nothing.
+ * Has libcurl act on an event.  Returns its result.
  */
-bool
-bs_http_poll(CURLM *multi, int64 deadline, bool alone)
+static CURLMcode
+take_event(CURLM *multi, const struct epoll_event *event)
+{
+	int			what = 0;
+	int			running;
+
+	/* The end of a connection that was kept: libcurl finds out later. */
+	if (!poller.socket[event->data.fd].wanted)
+	{
+		unwatch(event->data.fd);
+		return CURLM_OK;
+	}
+	if (event->events & EPOLLIN)
+		what |= CURL_CSELECT_IN;
+	if (event->events & EPOLLOUT)
+		what |= CURL_CSELECT_OUT;
+	if (event->events & (EPOLLERR | EPOLLHUP))
+		what |= CURL_CSELECT_ERR;
+	return curl_multi_socket_action(multi, event->data.fd, what, &running);
+}
+
+/*
+ * Waits for sockets until "deadline", then lets libcurl act.  "alone" says
+ * that there is but one transfer, whose end is waited for.  Sets *woken to
+ * whether the process's latch ended the wait.  Returns libcurl's result: if
+ * that is not CURLM_OK, transfers may wait for ever.  An event is asked for
+ * without waiting first: while there is work, the latch costs nothing.
+ */
+CURLMcode
+bs_http_poll(CURLM *multi, int64 deadline, bool alone, bool *woken)
 {
 	struct epoll_event events[MAX_EVENTS];
+	CURLMcode	code = CURLM_OK;
 	sigset_t	saved;
 	int			running;
 	int			n;
-	bool		woken = false;
 	long		milliseconds = milliseconds_until(Min(deadline, poller.timer));
 
+	*woken = false;
 	n = take_events(events);
 	if (n == 0 && milliseconds > 0 && alone)
 		n = stay_awake(events);
 	if (n == 0 && milliseconds > 0)
-		n = sleep_until_event(events, milliseconds, &woken);
+		n = sleep_until_event(events, milliseconds, woken);
 
 	bs_http_block_signals(&saved);
-	for (int i = 0; i < n; i++)
-	{
-		int			what = 0;
-
-		/* The end of a connection that was kept: libcurl finds out later. */
-		if (!poller.socket[events[i].data.fd].wanted)
-		{
-			unwatch(events[i].data.fd);
-			continue;
-		}
-		if (events[i].events & EPOLLIN)
-			what |= CURL_CSELECT_IN;
-		if (events[i].events & EPOLLOUT)
-			what |= CURL_CSELECT_OUT;
-		if (events[i].events & (EPOLLERR | EPOLLHUP))
-			what |= CURL_CSELECT_ERR;
-		curl_multi_socket_action(multi, events[i].data.fd, what,
-								 &running);
-	}
-	if (bs_clock_now() >= poller.timer)
+	for (int i = 0; i < n && code == CURLM_OK; i++)
+		code = take_event(multi, &events[i]);
+	if (code == CURLM_OK && bs_clock_now() >= poller.timer)
 	{
 		poller.timer = BS_NEVER;
-		curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0,
-								 &running);
+		code = curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0,
+										&running);
 	}
 	bs_http_restore_signals(&saved);
-	return woken;
+	return code;
+}
+
+/*
+ * Raises an error if a socket could not be watched: nobody would ever be told
+ * of what happens there.
+ */
+void
+bs_http_poll_check(void)
+{
+	int			reason = poller.unwatched;
+
+	poller.unwatched = 0;
+	errno = reason;
+	if (reason != 0)
+		ereport(ERROR,
+				(errcode(reason == ENOMEM ? ERRCODE_OUT_OF_MEMORY :
+						 ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not watch a socket: %m")));
 }
 
 #else
@@ -396,25 +479,30 @@ bs_http_poll_forget(int fd)
  * The same where there is no epoll: libcurl waits itself, in short pieces,
  * so that interrupts are seen soon.
  */
-bool
-bs_http_poll(CURLM *multi, int64 deadline, bool alone)
+CURLMcode
+bs_http_poll(CURLM *multi, int64 deadline, bool alone, bool *woken)
 {
 	long		milliseconds = Min(milliseconds_until(deadline), POLL_PIECE);
+	CURLMcode	code;
 	sigset_t	saved;
 	int			running;
-	bool		woken;
 
 	(void) alone;
 	curl_multi_poll(multi, NULL, 0, (int) milliseconds, NULL);
-	woken = (WaitLatch(MyLatch,
-					   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					   0, wait_event) & WL_LATCH_SET) != 0;
-	if (woken)
+	*woken = (WaitLatch(MyLatch,
+						WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						0, wait_event) & WL_LATCH_SET) != 0;
+	if (*woken)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	bs_http_block_signals(&saved);
-	curl_multi_perform(multi, &running);
+	code = curl_multi_perform(multi, &running);
 	bs_http_restore_signals(&saved);
-	return woken;
+	return code;
+}
+
+void
+bs_http_poll_check(void)
+{
 }
 #endif

@@ -13,7 +13,9 @@ extern void bs_http_poll_open(void);
 extern void bs_http_poll_attach(CURLM *multi);
 extern bool bs_http_poll_know(int fd);
 extern void bs_http_poll_forget(int fd);
-extern bool bs_http_poll(CURLM *multi, int64 deadline, bool alone);
+extern CURLMcode bs_http_poll(CURLM *multi, int64 deadline, bool alone,
+							  bool *woken);
+extern void bs_http_poll_check(void);
 
 /*
  * libcurl may start a thread to look up a name.  The thread inherits the mask

@@ -8,6 +8,9 @@
  * all, is overwritten and freed.  (libcurl keeps copies of its own while a
  * transfer is under way; those it frees without overwriting them.)
  *
+ * A handle of which an option could not be set is spoiled: the next request
+ * would be made with what is left of the one before.  It is not used again.
+ *
  * Nothing in this file throws.
  */
 #include "postgres.h"
@@ -33,7 +36,14 @@
 #define SOCK_CLOEXEC		0
 #endif
 
+/* Sets an option of a transfer, which is spoiled if that fails. */
+#define SET(transfer, option, value) \
+	((transfer)->spoiled |= curl_easy_setopt((transfer)->easy, (option), \
+											 (value)) != CURLE_OK)
+
 static const char *const header_limit = "its header is too long";
+static const char *const memory_limit = "there is no memory for it";
+static const char *const files_limit = "too many open files";
 
 /* Connections of this process, in use or kept alive. */
 static int	nsockets = 0;
@@ -47,6 +57,19 @@ static bool dedicated = false;
  */
 
 /*
+ * Notes why there is no socket, if it is for want of something: what libcurl
+ * says then is that it could not connect.
+ */
+static void
+note_no_socket(HttpTransfer *transfer, int reason)
+{
+	if (reason == EMFILE || reason == ENFILE)
+		transfer->limit = files_limit;
+	else if (reason == ENOMEM || reason == ENOBUFS)
+		transfer->limit = memory_limit;
+}
+
+/*
  * Opens a socket if PostgreSQL's budget of descriptors has room for it, and
  * the address is one to connect to.  If not, libcurl goes on to the next
  * address.
@@ -58,6 +81,8 @@ open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	curl_socket_t fd;
 
 	(void) purpose;
+	/* What an address before this one lacked does not matter any more. */
+	transfer->limit = NULL;
 	if (!transfer->allow_local)
 	{
 		const char *what = bs_http_address_refuse(&address->addr);
@@ -73,16 +98,18 @@ open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		ReserveExternalFD();
 	else if (!AcquireExternalFD())
 	{
-		transfer->limit = "too many open files";
+		note_no_socket(transfer, EMFILE);
 		return CURL_SOCKET_BAD;
 	}
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
 				address->protocol);
-	if (fd != CURL_SOCKET_BAD && !bs_http_poll_know(fd))
+	if (fd == CURL_SOCKET_BAD)
+		note_no_socket(transfer, errno);
+	else if (!bs_http_poll_know(fd))
 	{
 		close(fd);
 		fd = CURL_SOCKET_BAD;
-		transfer->limit = "there is no memory for it";
+		note_no_socket(transfer, ENOMEM);
 	}
 	if (fd == CURL_SOCKET_BAD)
 		ReleaseExternalFD();
@@ -162,7 +189,7 @@ read_body_cb(char *data, size_t size, size_t nitems, void *arg)
 
 		if (buffer == NULL)
 		{
-			transfer->limit = "there is no memory for it";
+			transfer->limit = memory_limit;
 			return 0;
 		}
 		transfer->buffer = buffer;
@@ -185,29 +212,26 @@ read_body_cb(char *data, size_t size, size_t nitems, void *arg)
 static void
 set_fixed_options(HttpTransfer *transfer)
 {
-	CURL	   *easy = transfer->easy;
-
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "browser_session/" BS_VERSION);
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	SET(transfer, CURLOPT_PRIVATE, transfer);
+	SET(transfer, CURLOPT_ERRORBUFFER, transfer->curl_error);
+	SET(transfer, CURLOPT_USERAGENT, "browser_session/" BS_VERSION);
+	SET(transfer, CURLOPT_NOSIGNAL, 1L);
 	/* A cancelled query must not wait for a dead name server. */
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	SET(transfer, CURLOPT_QUICK_EXIT, 1L);
+	SET(transfer, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	/* Twice as fast as HTTP/2 here, and no exchange can break another. */
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-					 (long) CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-	curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, read_header_cb);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, read_body_cb);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket_cb);
-	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+	SET(transfer, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	SET(transfer, CURLOPT_FOLLOWLOCATION, 0L);
+	SET(transfer, CURLOPT_PATH_AS_IS, 1L);
+	SET(transfer, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
+	SET(transfer, CURLOPT_HEADERFUNCTION, read_header_cb);
+	SET(transfer, CURLOPT_HEADERDATA, transfer);
+	SET(transfer, CURLOPT_WRITEFUNCTION, read_body_cb);
+	SET(transfer, CURLOPT_WRITEDATA, transfer);
+	SET(transfer, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
+	SET(transfer, CURLOPT_OPENSOCKETDATA, transfer);
+	SET(transfer, CURLOPT_CLOSESOCKETFUNCTION, close_socket_cb);
+	SET(transfer, CURLOPT_PREREQDATA, transfer);
 }
 
 /*
@@ -227,6 +251,11 @@ bs_http_transfer_create(void)
 		return NULL;
 	}
 	set_fixed_options(transfer);
+	if (transfer->spoiled)
+	{
+		bs_http_transfer_free(transfer);
+		return NULL;
+	}
 	return transfer;
 }
 
@@ -235,7 +264,7 @@ bs_http_transfer_create(void)
  * Content-Length: 0 and no Content-Type.
  */
 static void
-set_method(CURL *easy, const HttpRequest *request)
+set_method(HttpTransfer *transfer, const HttpRequest *request)
 {
 	bool		post = request->body != NULL ||
 		strcmp(request->method, "POST") == 0 ||
@@ -246,19 +275,20 @@ set_method(CURL *easy, const HttpRequest *request)
 	{
 		const char *body = request->body != NULL ? request->body : "";
 
-		curl_easy_setopt(easy, CURLOPT_POST, 1L);
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long) strlen(body));
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
+		SET(transfer, CURLOPT_POST, 1L);
+		SET(transfer, CURLOPT_POSTFIELDSIZE, (long) strlen(body));
+		SET(transfer, CURLOPT_POSTFIELDS, body);
 	}
 	else
-		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+		SET(transfer, CURLOPT_HTTPGET, 1L);
+	/* Were it missing, DELETE would become GET. */
+	SET(transfer, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
 /*
- * Sets the header lines.  Returns false if there is no memory for them.
+ * Sets the header lines.
  */
-static bool
+static void
 set_headers(HttpTransfer *transfer, const HttpRequest *request)
 {
 	/* A name without a value takes out what libcurl would send by itself. */
@@ -278,90 +308,75 @@ set_headers(HttpTransfer *transfer, const HttpRequest *request)
 								   request->header[i - lengthof(fixed)]);
 		if (longer == NULL)
 		{
-			curl_slist_free_all(list);
-			return false;
+			transfer->spoiled = true;
+			break;
 		}
 		list = longer;
 	}
 	transfer->headers = list;
-	return curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, list) ==
-		CURLE_OK;
+	SET(transfer, CURLOPT_HTTPHEADER, list);
 }
 
 /*
  * Trusts the certificates in "ca_file" and no others, or the system's if it
- * is NULL.  Returns false if there is no memory.
+ * is NULL.
  */
-static bool
-set_trust(CURL *easy, const char *ca_file)
+static void
+set_trust(HttpTransfer *transfer, const char *ca_file)
 {
 	const curl_version_info_data *system =
 		curl_version_info(CURLVERSION_NOW);
-	const char *file = ca_file != NULL ? ca_file : system->cainfo;
-	const char *directory = ca_file != NULL ? NULL : system->capath;
 
-	return curl_easy_setopt(easy, CURLOPT_CAINFO, file) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_CAPATH, directory) == CURLE_OK;
+	SET(transfer, CURLOPT_CAINFO, ca_file != NULL ? ca_file : system->cainfo);
+	SET(transfer, CURLOPT_CAPATH, ca_file != NULL ? NULL : system->capath);
 }
 
 /*
  * Sets what is the same for all requests to a server, if the request before
- * went to another kind of server.  Returns false if there is no memory.
+ * went to another kind of server.
  */
-static bool
+static void
 set_server(HttpTransfer *transfer, const HttpRequest *request)
 {
-	CURL	   *easy = transfer->easy;
 	const char *ca_file = request->ca_file;
-	char	   *copy;
 
 	if (transfer->is_set && transfer->allow_http == request->allow_http &&
 		transfer->direct == request->direct &&
 		transfer->allow_local == request->allow_local &&
 		(ca_file == NULL ? transfer->ca_file == NULL :
 		 transfer->ca_file != NULL && strcmp(ca_file, transfer->ca_file) == 0))
-		return true;
-	transfer->is_set = false;
+		return;
 	/*
 	 * The empty name turns off what the environment says.  A proxy would look
 	 * up the name itself.
 	 */
-	if (curl_easy_setopt(easy, CURLOPT_PROXY,
-						 request->direct || !request->allow_local ? "" :
-						 NULL) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION,
-						 request->allow_local ? NULL : before_request_cb) !=
-		CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->allow_http ?
-						 "http,https" : "https") != CURLE_OK ||
-		!set_trust(easy, ca_file))
-		return false;
-	copy = ca_file == NULL ? NULL : strdup(ca_file);
-	if (copy == NULL && ca_file != NULL)
-		return false;
+	SET(transfer, CURLOPT_PROXY,
+		request->direct || !request->allow_local ? "" : NULL);
+	SET(transfer, CURLOPT_PREREQFUNCTION,
+		request->allow_local ? NULL : before_request_cb);
+	SET(transfer, CURLOPT_PROTOCOLS_STR,
+		request->allow_http ? "http,https" : "https");
+	set_trust(transfer, ca_file);
 	free(transfer->ca_file);
-	transfer->ca_file = copy;
+	transfer->ca_file = ca_file == NULL ? NULL : strdup(ca_file);
+	transfer->spoiled |= transfer->ca_file == NULL && ca_file != NULL;
 	transfer->allow_http = request->allow_http;
 	transfer->direct = request->direct;
 	transfer->allow_local = request->allow_local;
 	transfer->is_set = true;
-	return true;
 }
 
 /*
- * Sets the user, if there is one.  Returns false if there is no memory.
+ * Sets the user, if there is one.
  */
-static bool
+static void
 set_user(HttpTransfer *transfer, const HttpRequest *request)
 {
-	CURL	   *easy = transfer->easy;
-
 	transfer->has_user = request->username != NULL;
-	return !transfer->has_user ||
-		(curl_easy_setopt(easy, CURLOPT_USERNAME, request->username) ==
-		 CURLE_OK &&
-		 curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password) ==
-		 CURLE_OK);
+	if (!transfer->has_user)
+		return;
+	SET(transfer, CURLOPT_USERNAME, request->username);
+	SET(transfer, CURLOPT_PASSWORD, request->password);
 }
 
 /*
@@ -372,7 +387,6 @@ bool
 bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 						 void *tag)
 {
-	CURL	   *easy = transfer->easy;
 	long		milliseconds = Max((long) (request->timeout / BS_US_PER_MS),
 								   1L);
 
@@ -385,14 +399,15 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 	transfer->connected = transfer->fresh = false;
 	transfer->curl_error[0] = '\0';
 	memset(&transfer->reply, 0, sizeof(HttpReply));
-	set_method(easy, request);
-	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 0L);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, milliseconds);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds);
-	return set_server(transfer, request) &&
-		curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
-		set_user(transfer, request) &&
-		set_headers(transfer, request);
+	set_method(transfer, request);
+	SET(transfer, CURLOPT_FRESH_CONNECT, 0L);
+	SET(transfer, CURLOPT_TIMEOUT_MS, milliseconds);
+	SET(transfer, CURLOPT_CONNECTTIMEOUT_MS, milliseconds);
+	set_server(transfer, request);
+	SET(transfer, CURLOPT_URL, request->url);
+	set_user(transfer, request);
+	set_headers(transfer, request);
+	return !transfer->spoiled;
 }
 
 /*
@@ -408,8 +423,8 @@ bs_http_transfer_renew(HttpTransfer *transfer, CURLcode code)
 		return false;
 	transfer->refused = NULL;
 	transfer->fresh = true;
-	return curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L) ==
-		CURLE_OK;
+	SET(transfer, CURLOPT_FRESH_CONNECT, 1L);
+	return true;
 }
 
 /* ----------------------------------------------------------------

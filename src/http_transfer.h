@@ -26,6 +26,7 @@ struct HttpTransfer
 	bool		direct;
 	bool		allow_local;
 	bool		has_user;
+	bool		spoiled;		/* libcurl was short of memory with it */
 
 	bool		tls;			/* the URL is https */
 	size_t		header_bytes;	/* read so far */

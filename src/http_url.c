@@ -16,22 +16,33 @@
 #include <curl/curl.h>
 
 #include "http.h"
+#include "shortage.h"
 
 /*
  * Returns a part in the current memory context, in lower case if asked for,
- * or NULL if the URL does not have it.
+ * or NULL if the URL does not have it.  Frees the URL and throws if there is no
+ * memory.
  */
 static char *
 copy_part(CURLU *url, CURLUPart what, unsigned int flags, bool lower)
 {
 	char	   *part;
-	char	   *copy;
+	char	   *copy = NULL;
+	CURLUcode	code = curl_url_get(url, what, &part, flags);
 
-	if (curl_url_get(url, what, &part, flags) != CURLUE_OK)
-		return NULL;
-	copy = pstrdup(part);
-	curl_free(part);
-	if (lower)
+	if (code == CURLUE_OK)
+	{
+		copy = palloc_extended(strlen(part) + 1, MCXT_ALLOC_NO_OOM);
+		if (copy != NULL)
+			strcpy(copy, part);
+		curl_free(part);
+	}
+	if (code == CURLUE_OUT_OF_MEMORY || (code == CURLUE_OK && copy == NULL))
+	{
+		curl_url_cleanup(url);
+		bs_raise_shortage("a URL");
+	}
+	if (copy != NULL && lower)
 	{
 		for (char *p = copy; *p; p++)
 			*p = (char) pg_ascii_tolower((unsigned char) *p);
@@ -41,22 +52,25 @@ copy_part(CURLU *url, CURLUPart what, unsigned int flags, bool lower)
 
 /*
  * Takes an absolute URL apart into the current memory context.  Returns false
- * if it is not one.
+ * if it is not one.  Throws if there is no memory.
  */
 bool
 bs_http_url_split(const char *url, HttpUrl *parts)
 {
 	CURLU	   *handle = curl_url();
 	char	   *port;
-	bool		valid;
+	CURLUcode	code = CURLUE_OUT_OF_MEMORY;
 
 	memset(parts, 0, sizeof(*parts));
-	if (handle == NULL)
-		return false;
-	valid = curl_url_set(handle, CURLUPART_URL, url,
-						 CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME) ==
-		CURLUE_OK;
-	if (valid)
+	if (handle != NULL)
+		code = curl_url_set(handle, CURLUPART_URL, url,
+							CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME);
+	if (code == CURLUE_OUT_OF_MEMORY)
+	{
+		curl_url_cleanup(handle);
+		bs_raise_shortage("a URL");
+	}
+	if (code == CURLUE_OK)
 	{
 		char	   *user = copy_part(handle, CURLUPART_USER, 0, false);
 		char	   *password = copy_part(handle, CURLUPART_PASSWORD, 0, false);
@@ -72,7 +86,7 @@ bs_http_url_split(const char *url, HttpUrl *parts)
 		parts->has_fragment = strchr(url, '#') != NULL;
 	}
 	curl_url_cleanup(handle);
-	return valid && parts->scheme != NULL && parts->host != NULL &&
+	return code == CURLUE_OK && parts->scheme != NULL && parts->host != NULL &&
 		parts->path != NULL;
 }
 

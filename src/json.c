@@ -21,7 +21,9 @@
 #include <jansson.h>
 
 #include "json.h"
+#include "json_memory.h"
 #include "lib/stringinfo.h"
+#include "shortage.h"
 #ifndef FRONTEND
 #include "utils/memutils.h"
 #endif
@@ -68,6 +70,45 @@ new_document(void)
 }
 
 /*
+ * Frees a document ahead of its memory context.  Accepts NULL.
+ */
+void
+bs_json_free(BsJson *json)
+{
+	if (json != NULL)
+	{
+		json_decref(json->root);
+		json->root = NULL;
+	}
+}
+
+/*
+ * Reads a text into a document.  Throws if there is no memory.
+ */
+static void
+load(BsJson *json, const char *text, size_t length, size_t flags,
+	 json_error_t *error)
+{
+	bs_json_memory_begin();
+	json->root = json_loadb(text, length, flags, error);
+	if (bs_json_memory_end())
+		return;
+	bs_json_free(json);
+	bs_raise_shortage("a JSON document");
+}
+
+/*
+ * Returns a node that jansson has made.  Throws if it had no memory for it.
+ */
+static json_t *
+made(json_t *node)
+{
+	if (node == NULL)
+		bs_raise_shortage("a JSON document");
+	return node;
+}
+
+/*
  * Returns the document in "text", or NULL with the reason in *why (a constant
  * that quotes nothing of the text).  Of a name given twice the last one
  * counts, as in jsonb.
@@ -78,11 +119,11 @@ bs_json_parse(const char *text, size_t length, const char **why)
 	BsJson	   *json = new_document();
 	json_error_t error;
 
-	json->root = json_loadb(text, length, JSON_DECODE_ANY, &error);
+	load(json, text, length, JSON_DECODE_ANY, &error);
 	if (json->root == NULL &&
 		json_error_code(&error) == json_error_numeric_overflow)
-		json->root = json_loadb(text, length, JSON_DECODE_ANY |
-								JSON_DECODE_INT_AS_REAL, &error);
+		load(json, text, length, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL,
+			 &error);
 	if (json->root != NULL)
 		return json;
 
@@ -109,19 +150,6 @@ bs_json_parse(const char *text, size_t length, const char **why)
 			break;
 	}
 	return NULL;
-}
-
-/*
- * Frees a document ahead of its memory context.  Accepts NULL.
- */
-void
-bs_json_free(BsJson *json)
-{
-	if (json != NULL)
-	{
-		json_decref(json->root);
-		json->root = NULL;
-	}
 }
 
 bool
@@ -226,10 +254,7 @@ print_node(const json_t *node)
 	if (json_dump_callback(node, append_chunk, &buf,
 						   JSON_COMPACT | JSON_ENCODE_ANY |
 						   JSON_REAL_PRECISION(15)) != 0)
-	{
-		pfree(buf.data);
-		return pstrdup("null");
-	}
+		bs_raise_shortage("a JSON document");
 	return buf.data;
 }
 
@@ -238,7 +263,7 @@ static json_t *redacted(json_t *node, const BsSecrets *secrets);
 static json_t *
 redacted_object(json_t *object, const BsSecrets *secrets)
 {
-	json_t	   *copy = json_pack("{}");
+	json_t	   *copy = made(json_pack("{}"));
 	const char *name;
 	json_t	   *value;
 
@@ -246,7 +271,8 @@ redacted_object(json_t *object, const BsSecrets *secrets)
 	{
 		char	   *clean = bs_redact(secrets, name);
 
-		json_object_set_new(copy, clean, redacted(value, secrets));
+		if (json_object_set_new(copy, clean, redacted(value, secrets)) != 0)
+			made(NULL);
 		pfree(clean);
 	}
 	return copy;
@@ -255,17 +281,19 @@ redacted_object(json_t *object, const BsSecrets *secrets)
 static json_t *
 redacted_array(json_t *array, const BsSecrets *secrets)
 {
-	json_t	   *copy = json_pack("[]");
+	json_t	   *copy = made(json_pack("[]"));
 
 	for (size_t i = 0; i < json_array_size(array); i++)
-		json_array_append_new(copy,
-							  redacted(json_array_get(array, i), secrets));
+		if (json_array_append_new(copy, redacted(json_array_get(array, i),
+												 secrets)) != 0)
+			made(NULL);
 	return copy;
 }
 
 /*
  * Returns a copy of "node" without the secrets.  A number that was one has
- * become a string.  (Want of memory makes jansson leave things out.)
+ * become a string.  Throws if there is no memory; what has been copied by then
+ * is lost.
  */
 static json_t *
 redacted(json_t *node, const BsSecrets *secrets)
@@ -283,7 +311,7 @@ redacted(json_t *node, const BsSecrets *secrets)
 		print_node(node);
 	clean = bs_redact(secrets, plain);
 	copy = strcmp(plain, clean) == 0 ? json_incref(node) :
-		json_string(clean);
+		made(json_string(clean));
 	pfree(plain);
 	pfree(clean);
 	return copy;
@@ -349,7 +377,14 @@ bs_json_quote(const char *utf8)
 	BsJson	   *json = new_document();
 	char	   *quoted;
 
+	/* What is not UTF-8 is refused in the same way as memory. */
+	bs_json_memory_begin();
 	json->root = json_string(utf8);
+	if (!bs_json_memory_end())
+	{
+		bs_json_free(json);
+		made(NULL);
+	}
 	quoted = json->root != NULL ? print_node(json->root) : NULL;
 	bs_json_free(json);
 	return quoted;
@@ -368,9 +403,12 @@ bs_json_with(const char *object, const char *field, const char *value)
 
 	if (json == NULL)
 		return NULL;
-	if (json_is_object(json->root) &&
-		json_object_set_new(json->root, field, json_string(value)) == 0)
+	if (json_is_object(json->root))
+	{
+		if (json_object_set_new(json->root, field, json_string(value)) != 0)
+			made(NULL);
 		text = print_node(json->root);
+	}
 	bs_json_free(json);
 	return text;
 }

@@ -72,20 +72,23 @@ bs_lanes_get(const char *server, const char *role)
 {
 	WorkerLaneKey key;
 	WorkerLane *lane;
+	WorkerServer *of;
 	bool		found;
 
 	memset(&key, 0, sizeof(key));
 	namestrcpy(&key.server, server);
 	namestrcpy(&key.role, role);
-	lane = hash_search(lanes, &key, HASH_ENTER, &found);
+	lane = hash_search(lanes, &key, HASH_FIND, NULL);
+	if (lane != NULL)
+		return lane;
+	/* First, for there may be no memory for the lane then. */
+	of = hash_search(servers, &key.server, HASH_ENTER, &found);
 	if (!found)
-	{
-		memset((char *) lane + sizeof(key), 0, sizeof(*lane) - sizeof(key));
-		lane->server = hash_search(servers, &key.server, HASH_ENTER, &found);
-		if (!found)
-			memset((char *) lane->server + sizeof(NameData), 0,
-				   sizeof(*lane->server) - sizeof(NameData));
-	}
+		memset((char *) of + sizeof(NameData), 0,
+			   sizeof(*of) - sizeof(NameData));
+	lane = hash_search(lanes, &key, HASH_ENTER, &found);
+	memset((char *) lane + sizeof(key), 0, sizeof(*lane) - sizeof(key));
+	lane->server = of;
 	return lane;
 }
 
