@@ -7,7 +7,8 @@
 
 .DEFAULT_GOAL := all
 
-SELF_SUFFICIENT = help test test-asan test-versions coverage lint demo bench
+SELF_SUFFICIENT = help test test-asan test-versions coverage lint demo bench \
+	fuzz
 
 .PHONY: $(SELF_SUFFICIENT)
 
@@ -16,15 +17,18 @@ help:
 	@echo 'make install       install it into the PostgreSQL that pg_config names'
 	@echo 'make clean         remove what was built'
 	@echo 'make demo          end five real browsers: from SQL, and at their expiry'
-	@echo 'make test          run all tests (T=regress, isolation, tap or lint:'
-	@echo '                   that kind only; T=tap:NAME: of those, NAME only;'
-	@echo '                   T="KIND...": several)'
+	@echo 'make test          run all tests (T=regress, isolation, tap, fuzz or'
+	@echo '                   lint: that kind only; T=tap:NAME: of those, NAME'
+	@echo '                   only; T="KIND...": several)'
 	@echo 'make test-asan     run regress, isolation and tap with the sanitizers'
 	@echo '                   for addresses and undefined behaviour (T= as above)'
 	@echo 'make test-versions run them with the PostgreSQL of newer Debians, each in'
 	@echo '                   a folder that debootstrap makes (VERSIONS_MIRROR=URL)'
 	@echo 'make coverage      run them and print which lines ran (T= as above)'
 	@echo 'make lint          the same as make test T=lint'
+	@echo 'make fuzz          fuzz what reads replies, ids and options (F="reply'
+	@echo '                   request options": these only; FUZZ_SECONDS=N: how'
+	@echo '                   long each, 60 by default)'
 	@echo 'make bench         measure it against libcurl alone (B="CASE...": these'
 	@echo '                   cases only; ROUNDS=N: how often, 5 by default)'
 	@echo 'make installcheck  run the tests on an installed server by hand'
@@ -52,6 +56,9 @@ lint:
 
 demo:
 	@test/demo
+
+fuzz:
+	@test/fuzz/run $(F)
 
 bench:
 	@test/bench/run $(B)
