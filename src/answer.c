@@ -206,14 +206,16 @@ find_obstacle(const HttpReply *http)
 
 /*
  * Returns text fit for a message: without secrets or control characters, and
- * not too long.
+ * not too long.  Secrets are looked for in what will be shown, and before it
+ * is cut.
  */
 char *
 bs_answer_showable(const BsSecrets *secrets, const char *text)
 {
-	char	   *clean = bs_redact(secrets, text);
+	char	   *clean = clean_text(text, strlen(text), 0, true);
+	char	   *redacted = bs_redact(secrets, clean);
 
-	return clean_text(clean, strlen(clean), MAX_MESSAGE, true);
+	return clean_text(redacted, strlen(redacted), MAX_MESSAGE, true);
 }
 
 /*
