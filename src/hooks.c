@@ -96,6 +96,26 @@ exclusive_database(const Node *command)
 }
 
 /*
+ * Tells whether the user may create databases.  The server's own function is
+ * there from a minor release on.
+ */
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple;
+	bool		granted;
+
+	if (superuser())
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	granted = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+	ReleaseSysCache(tuple);
+	return granted;
+}
+
+/*
  * May the current role run the command?  If not, it will fail, and is no
  * reason to disturb a worker.
  */
@@ -116,7 +136,7 @@ may_run(const Node *command, Oid database)
 	form = (Form_pg_database) GETSTRUCT(tuple);
 	template = form->datistemplate;
 	ReleaseSysCache(tuple);
-	return template && have_createdb_privilege();
+	return template && may_create_databases();
 }
 
 /*
