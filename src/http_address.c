@@ -63,7 +63,6 @@ static const RefusedRange refused_ipv4[] = {
 
 static const RefusedRange refused_ipv6[] = {
 	{{{[15] = 1}, 128}, LOOPBACK},
-	{{{0}, 128}, UNSPECIFIED},
 	{{{0xfe, 0x80}, 10}, LINK_LOCAL},
 	/* AWS, of whose services that whole range is */
 	{{{0xfd, 0x00, 0x0e, 0xc2}, 32}, METADATA},
@@ -89,7 +88,7 @@ static const struct
 	int			at;				/* byte that the IPv4 address begins at */
 }			with_ipv4[] = {
 	{{{[10] = 0xff, 0xff}, 96}, 12},	/* mapped, ::ffff:a.b.c.d */
-	{{{0}, 96}, 12},			/* compatible, ::a.b.c.d */
+	{{{0}, 96}, 12},			/* compatible, ::a.b.c.d; and :: itself */
 	{{{[8] = 0xff, 0xff}, 96}, 12}, /* translated, ::ffff:0:a.b.c.d */
 	{{{0x00, 0x64, 0xff, 0x9b}, 96}, 12},	/* NAT64, 64:ff9b::a.b.c.d */
 	{{{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}, 48}, 12},	/* of a network */
