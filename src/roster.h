@@ -26,7 +26,7 @@ typedef struct BsPatience
 {
 	bool		waits;			/* it has had to */
 	uint64		taken;			/* bytes the worker had taken when last seen */
-	int			left;			/* ms until it is given up */
+	int64		until;			/* when it is given up */
 } BsPatience;
 
 extern Size bs_roster_size(void);

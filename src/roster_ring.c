@@ -4,12 +4,13 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "miscadmin.h"
 #include "roster_slot.h"
 #include "storage/ipc.h"
 
-/* How long a rollback waits for a worker that does not get on, in ms. */
-#define PATIENCE	5000
+/* How long a rollback waits for a worker that does not get on. */
+#define PATIENCE	(10 * BS_US_PER_S)
 
 static void
 ring_put(RosterSlot *slot, const char *from, Size size)
@@ -37,11 +38,10 @@ wait_for_room(BsPatience *patience, uint64 taken)
 	{
 		patience->waits = true;
 		patience->taken = taken;
-		patience->left = PATIENCE;
+		patience->until = bs_clock_now() + PATIENCE;
 	}
-	if (patience->left == 0)
+	if (bs_clock_now() >= patience->until)
 		return false;
-	patience->left--;
 	pg_usleep(1000);
 	return true;
 }
