@@ -69,7 +69,7 @@ sub not_in_audit
 	my ($on, $prefix, $offset) = @_;
 	my $log = PostgreSQL::Test::Utils::slurp_file($on->logfile, $offset);
 
-	return scalar(() = 
+	return scalar(() =
 		$log =~ /session "$prefix-\d+" .* not in bsession_audit/g);
 }
 
