@@ -52,8 +52,11 @@ static struct HttpState
 	int			nspare;
 	int			nactive;
 	bool		spoiled;		/* the multi handle: not to be used again */
+	int64		overdue_at;		/* no active one is overdue before */
 	bool		dedicated;		/* the process has nothing else to do */
-}			http;
+}			http = {
+	.overdue_at = BS_NEVER
+};
 
 /* ----------------------------------------------------------------
  * Set-up and clean-up
@@ -226,12 +229,30 @@ bs_http_start(const HttpRequest *request, void *tag)
 	dlist_push_tail(&http.active, &transfer->node);
 	transfer->spoiled |= http.spoiled;
 	http.nactive++;
+	http.overdue_at = Min(http.overdue_at, transfer->overdue_at);
 }
 
 /*
- * Moves the transfers that are over from active to finished, but for those
- * that have to begin again.  One that failed while libcurl was refused memory
- * did so for a reason that is not known.
+ * Moves a transfer from active to finished.
+ */
+static void
+finish(HttpTransfer *transfer, CURLcode code)
+{
+	sigset_t	saved;
+
+	bs_http_transfer_conclude(transfer, code);
+	bs_http_block_signals(&saved);
+	curl_multi_remove_handle(http.multi, transfer->easy);
+	bs_http_restore_signals(&saved);
+	dlist_delete(&transfer->node);
+	http.nactive--;
+	dlist_push_tail(&http.finished, &transfer->node);
+}
+
+/*
+ * Finishes the transfers that are over, but for those that have to begin
+ * again.  One that failed while libcurl was refused memory did so for a reason
+ * that is not known.
  */
 static void
 collect_finished(void)
@@ -257,12 +278,34 @@ collect_finished(void)
 				transfer->spoiled = http.spoiled = true;
 			continue;
 		}
-		bs_http_transfer_conclude(transfer, code);
-		curl_multi_remove_handle(http.multi, transfer->easy);
-		dlist_delete(&transfer->node);
-		http.nactive--;
-		dlist_push_tail(&http.finished, &transfer->node);
+		finish(transfer, code);
 	}
+}
+
+/*
+ * Finishes the transfers whose time-out libcurl has missed.
+ */
+static void
+give_up_overdue(void)
+{
+	int64		now = bs_clock_now();
+	int64		next = BS_NEVER;
+	dlist_mutable_iter iter;
+
+	/* What libcurl does then is not its time-out's fault. */
+	if (now < http.overdue_at || http.spoiled)
+		return;
+	dlist_foreach_modify(iter, &http.active)
+	{
+		HttpTransfer *transfer = dlist_container(HttpTransfer, node,
+												 iter.cur);
+
+		if (transfer->overdue_at <= now)
+			finish(transfer, CURLE_OPERATION_TIMEDOUT);
+		else
+			next = Min(next, transfer->overdue_at);
+	}
+	http.overdue_at = next;
 }
 
 /* ----------------------------------------------------------------
@@ -284,12 +327,13 @@ bs_http_wait(int64 deadline)
 	{
 		CHECK_FOR_INTERRUPTS();
 		open_multi();
-		if (bs_http_poll(http.multi, deadline, http.nactive == 1,
-						 &woken) != CURLM_OK)
+		if (bs_http_poll(http.multi, Min(deadline, http.overdue_at),
+						 http.nactive == 1, &woken) != CURLM_OK)
 			http.spoiled = true;
 		bs_http_poll_check();
 		note_shortage();
 		collect_finished();
+		give_up_overdue();
 	} while (!woken && dlist_is_empty(&http.finished) &&
 			 bs_clock_now() < deadline);
 	return woken;

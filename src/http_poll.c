@@ -19,6 +19,7 @@
 #if defined(__linux__) && !defined(BS_WITHOUT_EPOLL)
 #define USE_EPOLL
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #endif
 
 #include "clock.h"
@@ -133,6 +134,24 @@ watch(curl_socket_t fd, struct epoll_event *event, bool in_set)
 		return true;
 	return errno == (in_set ? ENOENT : EEXIST) &&
 		epoll_ctl(poller.epoll_fd, second, fd, event) == 0;
+}
+
+/*
+ * Is told that something was heard of a connection that is kept and not in
+ * use: its end, or an answer that nobody asked for.  That would pass for the
+ * answer to the next request, for libcurl before 8.1 does not look.  What has
+ * come is thrown away and the connection made useless; libcurl finds out when
+ * it looks for one.
+ */
+static void
+spoil(curl_socket_t fd)
+{
+	char		bytes[4096];
+
+	(void) shutdown(fd, SHUT_RDWR);
+	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	unwatch(fd);
 }
 
 /*
@@ -378,12 +397,9 @@ take_event(CURLM *multi, const struct epoll_event *event)
 	int			what = 0;
 	int			running;
 
-	/* The end of a connection that was kept: libcurl finds out later. */
+	/* Spoiled, or closed by what was done for the others. */
 	if (!poller.socket[event->data.fd].wanted)
-	{
-		unwatch(event->data.fd);
 		return CURLM_OK;
-	}
 	if (event->events & EPOLLIN)
 		what |= CURL_CSELECT_IN;
 	if (event->events & EPOLLOUT)
@@ -417,6 +433,12 @@ bs_http_poll(CURLM *multi, int64 deadline, bool alone, bool *woken)
 	if (n == 0 && milliseconds > 0)
 		n = sleep_until_event(events, milliseconds, woken);
 
+	/* First of all, before anything can be sent on one of them. */
+	for (int i = 0; i < n; i++)
+	{
+		if (!poller.socket[events[i].data.fd].wanted)
+			spoil(events[i].data.fd);
+	}
 	bs_http_block_signals(&saved);
 	for (int i = 0; i < n && code == CURLM_OK; i++)
 		code = take_event(multi, &events[i]);

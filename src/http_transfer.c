@@ -26,11 +26,24 @@
 /* Bytes of header lines that are read: many times what a provider sends. */
 #define MAX_HEADER_BYTES	(64 * 1024)
 
+/*
+ * How long after the time-out libcurl may still say so itself, in µs: some
+ * versions forget a transfer, which would be waited for for ever.
+ */
+#define GRACE				BS_US_PER_S
+
 /* A transfer at rest keeps its body's buffer up to this size. */
 #define MAX_KEPT_BUFFER		(64 * 1024)
 
 /* A pause that a provider asks for counts up to a day. */
 #define MAX_PAUSE			(86400 * BS_US_PER_S)
+
+/* What libcurl calls a header line that is too long, from 8.6 on. */
+#if LIBCURL_VERSION_NUM >= 0x080600
+#define HEADER_TOO_LONG		CURLE_TOO_LARGE
+#else
+#define HEADER_TOO_LONG		100
+#endif
 
 #ifndef SOCK_CLOEXEC
 #define SOCK_CLOEXEC		0
@@ -44,6 +57,8 @@
 static const char *const header_limit = "its header is too long";
 static const char *const memory_limit = "there is no memory for it";
 static const char *const files_limit = "too many open files";
+static const char *const body_limit = "it is longer than "
+	"browser_session.max_response_size";
 
 /* Connections of this process, in use or kept alive. */
 static int	nsockets = 0;
@@ -83,6 +98,8 @@ open_socket_cb(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	(void) purpose;
 	/* What an address before this one lacked does not matter any more. */
 	transfer->limit = NULL;
+	if (transfer->looked_up == 0)
+		transfer->looked_up = bs_clock_now();
 	if (!transfer->allow_local)
 	{
 		const char *what = bs_http_address_refuse(&address->addr);
@@ -149,21 +166,27 @@ before_request_cb(void *arg, char *address, char *local_address, int port,
 }
 
 /*
- * Counts the header lines' bytes.
+ * Counts the header lines' bytes, and sees the header's end: libcurl takes a
+ * connection that ends before it for a complete answer.  What comes after the
+ * last status line's header is a trailer.
  */
 static size_t
 read_header_cb(char *data, size_t size, size_t nitems, void *arg)
 {
 	HttpTransfer *transfer = arg;
+	size_t		length = size * nitems;
 
-	(void) data;
-	transfer->header_bytes += size * nitems;
+	transfer->header_bytes += length;
 	if (transfer->header_bytes > MAX_HEADER_BYTES)
 	{
 		transfer->limit = header_limit;
 		return 0;
 	}
-	return size * nitems;
+	if (length >= 5 && memcmp(data, "HTTP/", 5) == 0)
+		transfer->header_over = false;
+	else if (length > 0 && (*data == '\r' || *data == '\n'))
+		transfer->header_over = true;
+	return length;
 }
 
 /*
@@ -178,8 +201,7 @@ read_body_cb(char *data, size_t size, size_t nitems, void *arg)
 
 	if (transfer->reply.length + length > transfer->max_body)
 	{
-		transfer->limit = "it is longer than "
-			"browser_session.max_response_size";
+		transfer->limit = body_limit;
 		return 0;
 	}
 	if (needed > transfer->room)
@@ -393,7 +415,11 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 	transfer->tag = tag;
 	transfer->max_body = request->max_body;
 	transfer->tls = pg_strncasecmp(request->url, "https:", 6) == 0;
+	transfer->began = bs_clock_now();
+	transfer->overdue_at = transfer->began + request->timeout + GRACE;
+	transfer->looked_up = 0;
 	transfer->header_bytes = 0;
+	transfer->header_over = false;
 	transfer->limit = NULL;
 	transfer->refused = NULL;
 	transfer->connected = transfer->fresh = false;
@@ -403,6 +429,8 @@ bs_http_transfer_prepare(HttpTransfer *transfer, const HttpRequest *request,
 	SET(transfer, CURLOPT_FRESH_CONNECT, 0L);
 	SET(transfer, CURLOPT_TIMEOUT_MS, milliseconds);
 	SET(transfer, CURLOPT_CONNECTTIMEOUT_MS, milliseconds);
+	/* A length that is announced need not be waited for. */
+	SET(transfer, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t) request->max_body);
 	set_server(transfer, request);
 	SET(transfer, CURLOPT_URL, request->url);
 	set_user(transfer, request);
@@ -471,33 +499,38 @@ classify(CURLcode code, int status)
 }
 
 /*
- * Says in which phase the time ran out.
+ * Says in which phase the time ran out.  When libcurl's own times are set, and
+ * to what, differs between its versions.
  */
 static void
 describe_timeout(HttpTransfer *transfer)
 {
-	curl_off_t	lookup = 0;
-	curl_off_t	connect = 0;
-	curl_off_t	tls = 0;
-	curl_off_t	total = 0;
+	int64		now = bs_clock_now();
+	int64		lookup = 0;
+	curl_off_t	looked_up = 0;
+	curl_off_t	connected = 0;
+	long		sent = 0;
 	const char *phase;
 
-	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &lookup);
-	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connect);
-	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &tls);
-	curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME_T, &total);
-	if (tls > 0)
+	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
+	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	if (transfer->looked_up > 0)
+		lookup = transfer->looked_up - transfer->began;
+	else if (sent == 0)
+		lookup = now - transfer->began;
+	if (sent > 0)
 		phase = transfer->reply.status > 0 ? "reading the reply" :
 			"waiting for the reply";
 	else
-		phase = lookup == 0 ? "looking up the host's name" :
+		phase = transfer->looked_up == 0 ? "looking up the host's name" :
 			transfer->tls ? "connecting or in the TLS handshake" :
 			"connecting";
 	snprintf(transfer->error, sizeof(transfer->error),
 			 "timed out %s: name lookup %.0f ms, connection %.0f ms, "
 			 "all in all %.0f ms", phase, lookup / 1000.0,
-			 connect > lookup ? (connect - lookup) / 1000.0 : 0.0,
-			 total / 1000.0);
+			 connected > looked_up ? (connected - looked_up) / 1000.0 : 0.0,
+			 (now - transfer->began) / 1000.0);
 }
 
 /*
@@ -563,7 +596,33 @@ read_advice(HttpTransfer *transfer)
 }
 
 /*
- * Turns what libcurl knows of a transfer that is over into its reply.
+ * Returns what is wrong with an answer that libcurl has nothing against, or
+ * NULL; sets *failure.
+ */
+static const char *
+find_flaw(HttpTransfer *transfer, HttpFailure *failure)
+{
+	const char *length = find_header(transfer, "content-length");
+	struct curl_header *other;
+
+	*failure = HTTP_CUT_SHORT;
+	if (!transfer->header_over)
+		return "the connection ended within its header";
+	*failure = HTTP_BROKEN_ANSWER;
+	for (size_t i = 0; length != NULL &&
+		 curl_easy_header(transfer->easy, "content-length", i, CURLH_HEADER,
+						  -1, &other) == CURLHE_OK; i++)
+	{
+		if (strcmp(other->value, length) != 0)
+			return "it has two different lengths";
+	}
+	*failure = HTTP_ANSWERED;
+	return NULL;
+}
+
+/*
+ * Turns what libcurl knows of a transfer that is over, or given up, into its
+ * reply.
  */
 void
 bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code)
@@ -586,11 +645,21 @@ bs_http_transfer_conclude(HttpTransfer *transfer, CURLcode code)
 	if (code != CURLE_OK && transfer->refused != NULL &&
 		(code == CURLE_ABORTED_BY_CALLBACK || !transfer->connected))
 		reply->failure = HTTP_NOT_ALLOWED;
+	else if (reply->status == 101 && reply->failure != HTTP_TIMEOUT)
+	{
+		reply->failure = HTTP_BROKEN_ANSWER;
+		why = "it switches to another protocol";
+	}
+	else if (reply->failure == HTTP_ANSWERED)
+		why = find_flaw(transfer, &reply->failure);
 	read_advice(transfer);
 
 	if (reply->failure == HTTP_ANSWERED)
 		return;
-	if (code == CURLE_OUT_OF_MEMORY && status > 0)
+	if (code == CURLE_FILESIZE_EXCEEDED)
+		why = body_limit;
+	if ((code == CURLE_OUT_OF_MEMORY && status > 0) ||
+		code == HEADER_TOO_LONG)
 		why = header_limit;
 	reply->error = transfer->error;
 	if (reply->failure == HTTP_TIMEOUT)

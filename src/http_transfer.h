@@ -29,7 +29,11 @@ struct HttpTransfer
 	bool		spoiled;		/* libcurl was short of memory with it */
 
 	bool		tls;			/* the URL is https */
+	int64		began;			/* when it was started */
+	int64		overdue_at;		/* when it is given up, should libcurl not */
+	int64		looked_up;		/* when it had an address; 0 if not yet */
 	size_t		header_bytes;	/* read so far */
+	bool		header_over;	/* the empty line has come */
 	char	   *buffer;			/* malloc'd: the body */
 	size_t		room;			/* size of buffer */
 	const char *limit;			/* the limit that was passed, or NULL */

@@ -12,6 +12,7 @@ use strict;
 use warnings;
 
 use IO::Select;
+use PostgreSQL::Test::Utils ();
 use Socket      qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
@@ -115,6 +116,57 @@ sub hang
 
 	until ($self->idle(60)) { }
 	return;
+}
+
+# Sends a start and then one piece after the other, until the peer has had
+# enough or they are so many bytes.  Returns how many bytes it took.
+sub endless
+{
+	my ($self, $start, $piece, $most) = @_;
+	my $taken = 0;
+
+	return 0 unless $self->send($start);
+	$taken += length $piece
+	  while $taken < ($most // 1e12) && $self->send($piece);
+	return $taken;
+}
+
+# Sends bytes and ends the connection with RST once the peer has read them: a
+# reset overtakes what has not been read.
+sub cut
+{
+	my ($self, $bytes) = @_;
+
+	$self->send($bytes);
+	until ($self->is_read)
+	{
+		last if $self->idle(0.05);
+	}
+	$self->reset;
+	return;
+}
+
+# Has the peer, on this machine, read all it was sent?
+sub is_read
+{
+	my ($self) = @_;
+	my $socket = $self->{socket};
+	my $here = sprintf '%04X', $socket->sockport;
+	my $there = sprintf '%04X', $socket->peerport;
+	my %queue;
+
+	# The columns: number, local and remote address, state, tx:rx queues.
+	foreach my $line (
+		split /\n/, PostgreSQL::Test::Utils::slurp_file('/proc/net/tcp'))
+	{
+		my ($local, $remote, $tx, $rx) =
+		  $line =~ /: [0-9A-F]+:(\w+) [0-9A-F]+:(\w+) \w+ (\w+):(\w+) /
+		  or next;
+
+		$queue{tx} = hex $tx if $local eq $here && $remote eq $there;
+		$queue{rx} = hex $rx if $local eq $there && $remote eq $here;
+	}
+	return !$queue{tx} && !$queue{rx};
 }
 
 # Ends the connection with RST in place of FIN.
