@@ -1,30 +1,32 @@
 # NameServer.pm
 #
-# A name server that never answers.
+# A name server that never answers, except that names under "invalid" do not
+# exist.
 #
 #   use BrowserSession::NameServer;
 #   BEGIN { BrowserSession::NameServer::arrange(); }
 #
 # Which name server to ask is the machine's business, in /etc/resolv.conf.  So
 # the test starts itself again in a mount and network namespace of its own,
-# where that file names a loopback address with a socket on it that nobody
-# reads.  No privilege is needed where the kernel lets users have namespaces;
+# where that file names a loopback address with such a name server, a child of
+# the test's process.  No privilege is needed where the kernel lets users have namespaces;
 # silent() says whether it worked, and why not otherwise.
 #
 # Three steps, each exec'ing the next: unshare(1) makes the namespaces with us
-# as their root; there, mounts, the loopback device and the socket are set up;
-# a second unshare(1) gives us our own user id back, since PostgreSQL does not
-# run as root.  The socket stays open across all of it.
+# as their root; there, mounts, the loopback device and the name server are set
+# up; a second unshare(1) gives us our own user id back, since PostgreSQL does
+# not run as root.
 
 package BrowserSession::NameServer;
 
 use strict;
 use warnings;
 
-use Cwd ();
-use Fcntl;
+use Cwd        ();
 use File::Temp ();
+use IO::Select;
 use IO::Socket::INET;
+use POSIX ();
 
 use constant ADDRESS => '127.0.0.53';
 
@@ -70,18 +72,45 @@ sub enter
 sub prepare
 {
 	loopback_up();
-	replace('/etc/resolv.conf', 'nameserver ' . ADDRESS . "\n");
+	replace('/etc/resolv.conf', 'nameserver ' . ADDRESS . "\nsearch invalid\n");
 	replace('/etc/nsswitch.conf', "hosts: files dns\n");
 	my $socket = IO::Socket::INET->new(
 		Proto => 'udp',
 		LocalAddr => ADDRESS,
 		LocalPort => 53) or die "could not bind the silent name server: $!";
-	fcntl($socket, F_SETFD, 0) or die "fcntl: $!";
+	serve($socket);
+	close $socket;
 
 	$ENV{$stage_variable} = 'ready';
 	exec 'unshare', '--user', "--map-user=$ENV{BROWSER_SESSION_USER}",
 	  "--map-group=$ENV{BROWSER_SESSION_GROUP}", perl();
 	die "could not execute unshare: $!";
+}
+
+# Starts the name server.
+sub serve
+{
+	my ($socket) = @_;
+	my $parent = $$;
+	my $pid = fork // die "could not fork: $!";
+
+	return if $pid;
+	while (getppid() == $parent)
+	{
+		my $query;
+
+		next unless IO::Select->new($socket)->can_read(0.5);
+		next unless $socket->recv($query, 512);
+
+		# Header, labels, type and class.  The answer says that there is no
+		# such name.
+		$socket->send(
+			substr($query, 0, 2)
+			  . pack('n n n n n', 0x8183, 1, 0, 0, 0)
+			  . $1)
+		  if substr($query, 12) =~ /\A(.*\x07invalid\0.{4})/si;
+	}
+	POSIX::_exit(0);
 }
 
 # The command that started this test.

@@ -41,18 +41,24 @@ sub start_new
 sub account
 {
 	my ($self, $server, %option) = @_;
+
+	$self->safe_psql('postgres', account_sql($server, %option));
+	return;
+}
+
+# The statements behind account(), for those who make many.
+sub account_sql
+{
+	my ($server, %option) = @_;
 	my $mapping = delete $option{mapping} // { api_key => 'sim-key' };
 
-	$self->safe_psql(
-		'postgres',
-		join "\n",
-		'SET client_min_messages = warning;',
-		qq(DROP SERVER IF EXISTS "$server" CASCADE;),
-		qq(CREATE SERVER "$server" FOREIGN DATA WRAPPER browser_session)
-		  . options(%option) . ';',
-		qq(CREATE USER MAPPING FOR PUBLIC SERVER "$server")
-		  . options(%$mapping) . ';');
-	return;
+	return join "\n",
+	  'SET client_min_messages = warning;',
+	  qq(DROP SERVER IF EXISTS "$server" CASCADE;),
+	  qq(CREATE SERVER "$server" FOREIGN DATA WRAPPER browser_session)
+	  . options(%option) . ';',
+	  qq(CREATE USER MAPPING FOR PUBLIC SERVER "$server")
+	  . options(%$mapping) . ";\n";
 }
 
 sub options
