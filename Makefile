@@ -109,7 +109,7 @@ ISOLATION_OPTS = --inputdir=test --outputdir=.
 PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
-EXTRA_CLEAN = test/provider_sim
+EXTRA_CLEAN = test/provider_sim test/scarce.so
 
 include $(PGXS)
 
@@ -125,9 +125,15 @@ test/provider_sim: $(SIM_SOURCES) $(wildcard test/sim/*.h)
 	$(CC) -std=gnu11 -O1 -g -pthread $(PG_CFLAGS) -o $@ $(SIM_SOURCES) \
 		-lmicrohttpd -ljansson
 
+# Makes a server short of memory, descriptors or disk.
+test/scarce.so: test/scarce.c
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O1 -g -fPIC -shared $(PG_CFLAGS) \
+		-isystem $(includedir_server) -o $@ $<
+
 # The tests talk to providers through the simulator: the TAP tests start it,
 # for the others test/run does.
-installcheck: test/provider_sim
+installcheck: test/provider_sim test/scarce.so
+installcheck: export SCARCE = $(CURDIR)/test/scarce.so
 installcheck: export PROVIDER_SIM = $(CURDIR)/test/provider_sim
 
 endif
