@@ -358,4 +358,5 @@ like(
 	'... until allow_local is set');
 
 $node->stop;
+$sim->stop;
 done_testing();
