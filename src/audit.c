@@ -90,21 +90,31 @@ client_address(void)
 	return address;
 }
 
+/*
+ * Fills in on whose behalf an attempt was made, in the current memory context:
+ * it outlives the settings of now, and so their texts.
+ */
+static void
+set_origin(const BsMandate *mandate, BsAttempt *attempt)
+{
+	attempt->text[BS_ATTEMPT_PROVIDER] = mandate->server;
+	attempt->text[BS_ATTEMPT_REASON] = mandate->reason;
+	attempt->text[BS_ATTEMPT_ACTOR] = mandate->actor;
+	attempt->text[BS_ATTEMPT_APPLICATION] = pstrdup(application_name);
+	attempt->text[BS_ATTEMPT_CLIENT_ADDR] = client_address();
+}
+
 static void
 describe(const BsMandate *mandate, const BsExchange *exchange,
 		 const BsResult *result, int number, BsAttempt *attempt)
 {
 	memset(attempt, 0, sizeof(*attempt));
-	attempt->text[BS_ATTEMPT_PROVIDER] = mandate->server;
+	set_origin(mandate, attempt);
 	attempt->text[BS_ATTEMPT_SESSION_ID] = from_utf8(bs_exchange_id(exchange));
-	attempt->text[BS_ATTEMPT_REASON] = mandate->reason;
 	attempt->text[BS_ATTEMPT_PROVIDER_STATUS] =
 		from_utf8(result->provider_status);
 	attempt->text[BS_ATTEMPT_ERROR] = from_utf8(result->error);
 	attempt->text[BS_ATTEMPT_RESPONSE] = from_utf8(result->response);
-	attempt->text[BS_ATTEMPT_ACTOR] = mandate->actor;
-	attempt->text[BS_ATTEMPT_APPLICATION] = application_name;
-	attempt->text[BS_ATTEMPT_CLIENT_ADDR] = client_address();
 	attempt->at = result->began_at - BS_EPOCH_OFFSET;
 	attempt->outcome = result->outcome;
 	attempt->http_status = result->http_status;
@@ -133,13 +143,9 @@ bs_audit_describe_lost(const BsMandate *mandate, const char *session_id,
 					   const char *error, BsAttempt *attempt)
 {
 	memset(attempt, 0, sizeof(*attempt));
-	attempt->text[BS_ATTEMPT_PROVIDER] = mandate->server;
+	set_origin(mandate, attempt);
 	attempt->text[BS_ATTEMPT_SESSION_ID] = session_id;
-	attempt->text[BS_ATTEMPT_REASON] = mandate->reason;
 	attempt->text[BS_ATTEMPT_ERROR] = error;
-	attempt->text[BS_ATTEMPT_ACTOR] = mandate->actor;
-	attempt->text[BS_ATTEMPT_APPLICATION] = application_name;
-	attempt->text[BS_ATTEMPT_CLIENT_ADDR] = client_address();
 	attempt->at = GetCurrentTimestamp();
 	attempt->outcome = BS_UNKNOWN;
 	attempt->number = mandate->attempts_before + 1;
@@ -158,9 +164,7 @@ bs_audit_describe_lost(const BsMandate *mandate, const char *session_id,
 static void
 flush_or_forget(void)
 {
-	BsExtension extension;
-
-	if (!bs_audit_is_behind() || !bs_extension_find(&extension))
+	if (!bs_audit_is_behind() || !bs_extension_exists())
 		return;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	bs_audit_flush();
@@ -235,6 +239,7 @@ bs_audit_begin(Oid function)
 
 	may_wait = bs_tracking_check_audit();
 	bs_kept_make_room();
+	bs_encoding_prepare();
 	bs_audit_know_function(function);
 	if (registered)
 		return;

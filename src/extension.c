@@ -85,29 +85,44 @@ forget_cb(Datum arg, Oid relation)
 		is_known = false;
 }
 
+/*
+ * Fills in the extension.  Returns false if it is not there; sets *missing to
+ * the table that is not where it made it, or NULL.
+ */
 static bool
-find(BsExtension *extension)
+find(BsExtension *extension, const char **missing)
 {
+	const struct
+	{
+		const char *name;
+		Oid		   *oid;
+	}			table[] = {
+		{"bsession_tracked", &extension->tracked},
+		{"bsession_audit", &extension->audit},
+		{"bsession_audit_id_seq", &extension->numbers},
+		{"bsession_home", &extension->home},
+	};
+
+	*missing = NULL;
 	memset(extension, 0, sizeof(*extension));
 	if (!read_entry(extension))
 		return false;
-	extension->tracked = get_relname_relid("bsession_tracked",
-										   extension->schema);
-	extension->audit = get_relname_relid("bsession_audit",
-										 extension->schema);
-	extension->numbers = get_relname_relid("bsession_audit_id_seq",
-										   extension->schema);
-	extension->home = get_relname_relid("bsession_home", extension->schema);
-	if (!OidIsValid(extension->tracked) || !OidIsValid(extension->audit) ||
-		!OidIsValid(extension->numbers) || !OidIsValid(extension->home))
-		return false;
+	for (int i = 0; i < (int) lengthof(table); i++)
+	{
+		*table[i].oid = get_relname_relid(table[i].name, extension->schema);
+		if (!OidIsValid(*table[i].oid))
+			*missing = table[i].name;
+	}
 	extension->owner = get_owner(extension->tracked);
-	return OidIsValid(extension->owner);
+	if (!OidIsValid(extension->owner))
+		*missing = table[0].name;
+	return true;
 }
 
 /*
  * Finds the extension and its tables; false if this database does not have
- * them.  Has to be called in a transaction.
+ * them, or not all of them where the extension made them.  Has to be called in
+ * a transaction.
  */
 bool
 bs_extension_find(BsExtension *extension)
@@ -122,8 +137,9 @@ bs_extension_find(BsExtension *extension)
 	if (!is_known)
 	{
 		uint64		before = changes;
+		const char *missing;
 
-		if (!find(extension))
+		if (!find(extension, &missing) || missing != NULL)
 			return false;
 		known = *extension;
 		/* What has changed meanwhile may have been this. */
@@ -154,17 +170,49 @@ bs_extension_lock(const BsExtension *extension)
 }
 
 /*
- * The same for those who cannot do without: raises an error if it is not
- * there.
+ * Does this database have the extension, wherever its tables are?
+ */
+bool
+bs_extension_exists(void)
+{
+	BsExtension extension = {0};
+
+	return read_entry(&extension);
+}
+
+/*
+ * Raises the error that says what is missing.
+ */
+static void
+refuse(void)
+{
+	BsExtension extension;
+	const char *missing;
+
+	if (!find(&extension, &missing) || missing == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" is not installed", BS_EXTENSION),
+				 errhint("CREATE EXTENSION %s;", BS_EXTENSION)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" is not in the schema of extension \"%s\"",
+					missing, BS_EXTENSION),
+			 errdetail("The extension's tables have to stay where it made "
+					   "them."),
+			 errhint("Give it its name back, or move it back to schema "
+					 "\"%s\".", get_namespace_name(extension.schema))));
+}
+
+/*
+ * Finds the extension for those who cannot do without: raises an error if it
+ * is not there, or one of its tables is not.
  */
 void
 bs_extension_get(BsExtension *extension)
 {
 	if (!bs_extension_find(extension))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"%s\" is not installed", BS_EXTENSION),
-				 errhint("CREATE EXTENSION %s;", BS_EXTENSION)));
+		refuse();
 }
 
 /*

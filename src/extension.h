@@ -18,6 +18,7 @@ typedef struct BsExtension
 	Oid			home;			/* table bsession_home */
 } BsExtension;
 
+extern bool bs_extension_exists(void);
 extern bool bs_extension_find(BsExtension *extension);
 extern bool bs_extension_lock(const BsExtension *extension);
 extern void bs_extension_get(BsExtension *extension);

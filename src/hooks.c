@@ -152,7 +152,9 @@ make_room(const Node *command)
 	if (name == NULL)
 		return InvalidOid;
 	database = get_database_oid(name, true);
-	if (!OidIsValid(database) || database == MyDatabaseId ||
+	/* Only copying it can be done from within. */
+	if (!OidIsValid(database) ||
+		(database == MyDatabaseId && !IsA(command, CreatedbStmt)) ||
 		!may_run(command, database) || !bs_roster_hold(database))
 		return InvalidOid;
 	return database;

@@ -17,6 +17,7 @@
 #include "catalog/pg_type_d.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "roster.h"
 #include "tracking.h"
 #include "tracking_statement.h"
 #include "utils/rel.h"
@@ -136,12 +137,15 @@ bs_tracking_leave_home(void)
 	left = bs_statement_run(&scope, &leave_home, NULL, NULL) > 0;
 	bs_statement_end(&scope);
 	done_in = GetCurrentTransactionId();
-	if (left)
-		ereport(WARNING,
-				(errmsg("tracked sessions will not be ended until they are "
-						"adopted"),
-				 errdetail("Rows that say when they were tracked come from "
-						   "another place."),
-				 errhint("If this database is to end them, and no other "
-						 "does: SELECT bsession_adopt();")));
+	if (!left)
+		return;
+	/* It is to say so even if none of the rows is due. */
+	bs_roster_wake_at_commit(DT_NOBEGIN);
+	ereport(WARNING,
+			(errmsg("tracked sessions will not be ended until they are "
+					"adopted"),
+			 errdetail("Rows that say when they were tracked come from "
+					   "another place."),
+			 errhint("If this database is to end them, and no other "
+					 "does: SELECT bsession_adopt();")));
 }

@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "encoding.h"
 #include "extension.h"
 #include "http.h"
 #include "miscadmin.h"
@@ -116,14 +117,14 @@ set_own_settings(void)
 static bool
 look_for_extension(void)
 {
-	BsExtension extension;
 	bool		found;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	found = bs_extension_find(&extension);
+	found = bs_extension_exists();
 	if (found)
 	{
+		bs_encoding_prepare();
 		strlcpy(database_name, get_database_name(MyDatabaseId), NAMEDATALEN);
 		ereport(LOG,
 				(errmsg("browser_session worker for database \"%s\" started",

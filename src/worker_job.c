@@ -50,12 +50,14 @@ set_mandate(const WorkerJob *job, BsMandate *mandate)
 static void
 add_unknown(WorkerJob *job, int before, const char *error)
 {
+	MemoryContext old = MemoryContextSwitchTo(job->context);
 	BsAttempt  *attempt = &job->attempt[job->nattempts++];
 	BsMandate	mandate;
 
 	set_mandate(job, &mandate);
 	mandate.attempts_before -= before;
 	bs_audit_describe_lost(&mandate, job->claim.session_id, error, attempt);
+	MemoryContextSwitchTo(old);
 	bs_stats_count(mandate.server, BS_UNKNOWN, attempt->number, -1);
 }
 

@@ -219,22 +219,26 @@ forget_old(void)
 
 /*
  * Begins a transaction in which the tables are there and locked.  Returns
- * false, without a transaction, if they are not to be had; sets *verdict.
+ * false, without a transaction, if they are not to be had; sets *verdict, and
+ * *why to what is waited for.
  */
 static bool
-begin_transaction(WorkerVerdict *verdict)
+begin_transaction(WorkerVerdict *verdict, const char **why)
 {
 	BsExtension extension;
 	bool		found;
 
 	*verdict = WORKER_CARRY_ON;
+	*why = "waiting for locks on its tables";
 	pgstat_report_activity(STATE_RUNNING, "claiming and recording");
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	/* No request may go out whose claim a crash could undo. */
 	ForceSyncCommit();
 	found = bs_extension_find(&extension);
-	if (!found)
+	if (!found && bs_extension_exists())
+		*why = "waiting for its tables, which are not where they were made";
+	else if (!found)
 		*verdict = WORKER_NOT_NEEDED;
 	if (!found || !bs_extension_lock(&extension))
 	{
@@ -341,9 +345,8 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	/* Whoever commits from now on wakes us: we may not see his row. */
 	bs_roster_show("working", bs_jobs_in_flight(), DT_NOEND);
 	look |= outlook->added <= GetCurrentTimestamp();
-	if (!begin_transaction(&verdict))
+	if (!begin_transaction(&verdict, &outlook->state))
 	{
-		outlook->state = "waiting for locks on its tables";
 		outlook->next = bs_clock_now() + bs_lock_pause(table_misses);
 		table_misses++;
 		outlook->next_due = DT_NOEND;
@@ -431,13 +434,14 @@ void
 bs_step_stop(void)
 {
 	WorkerVerdict verdict;
+	const char *why;
 	int			recorded = 0;
 	Size		saved = 0;
 
 	bs_roster_close();
 	bs_step_break_off("the background worker was stopped before the provider "
 					  "answered");
-	if (!begin_transaction(&verdict))
+	if (!begin_transaction(&verdict, &why))
 		return;
 	saved = save_lost_attempts();
 	recorded = record_jobs(STOP_BATCH);
