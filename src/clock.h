@@ -27,4 +27,6 @@ bs_clock_now(void)
 	return (int64) INSTR_TIME_GET_MICROSEC(now);
 }
 
+extern int64 bs_clock_shift(void);
+
 #endif							/* BS_CLOCK_H */

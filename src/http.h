@@ -32,6 +32,9 @@ typedef struct HttpRequest
  */
 #define BS_FIRST_LOOKUPS	16
 
+/* Longest pause that an answer can ask for, in µs; longer ones are cut. */
+#define BS_HTTP_MAX_PAUSE	(86400 * BS_US_PER_S)
+
 typedef enum HttpFailure
 {
 	HTTP_ANSWERED,				/* a complete answer is there */

@@ -35,9 +35,6 @@
 /* A transfer at rest keeps its body's buffer up to this size. */
 #define MAX_KEPT_BUFFER		(64 * 1024)
 
-/* A pause that a provider asks for counts up to a day. */
-#define MAX_PAUSE			(86400 * BS_US_PER_S)
-
 /* What libcurl calls a header line that is too long, from 8.6 on. */
 #if LIBCURL_VERSION_NUM >= 0x080600
 #define HEADER_TOO_LONG		CURLE_TOO_LARGE
@@ -561,7 +558,26 @@ read_pause(const char *value, int64 unit)
 		end++;
 	if (end == value || *end != '\0' || !(number >= 0))
 		return -1;
-	return number * unit < MAX_PAUSE ? (int64) (number * unit) : MAX_PAUSE;
+	return number * unit < BS_HTTP_MAX_PAUSE ? (int64) (number * unit) :
+		BS_HTTP_MAX_PAUSE;
+}
+
+/*
+ * Returns how far off a header's date is, in microseconds, or -1 if it is not
+ * one.  It is a date of the provider's clock, which the answer shows as well.
+ */
+static int64
+read_date(HttpTransfer *transfer, const char *value)
+{
+	time_t		date = curl_getdate(value, NULL);
+	const char *shown = find_header(transfer, "date");
+	time_t		now = shown != NULL ? curl_getdate(shown, NULL) : -1;
+	int64		left;
+
+	if (date < 0)
+		return -1;
+	left = (int64) date - (int64) (now >= 0 ? now : time(NULL));
+	return Max(Min(left, BS_HTTP_MAX_PAUSE / BS_US_PER_S), 0) * BS_US_PER_S;
 }
 
 /*
@@ -580,13 +596,7 @@ read_advice(HttpTransfer *transfer)
 	{
 		reply->retry_after = read_pause(value, BS_US_PER_S);
 		if (reply->retry_after < 0)
-		{
-			time_t		date = curl_getdate(value, NULL);
-			int64		left = ((int64) date - time(NULL)) * BS_US_PER_S;
-
-			if (date >= 0)
-				reply->retry_after = Max(Min(left, MAX_PAUSE), 0);
-		}
+			reply->retry_after = read_date(transfer, value);
 	}
 
 	value = find_header(transfer, "x-should-retry");

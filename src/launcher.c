@@ -19,6 +19,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
+#include "clock.h"
 #include "compat.h"
 #include "launcher.h"
 #include "miscadmin.h"
@@ -31,17 +32,16 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "worker.h"
 
 /* Pause before the launcher itself is started again, in seconds. */
 #define RESTART_PAUSE	1
 
-/* It looks for databases at least that often, in ms. */
-#define SURVEY_PAUSE	(60 * 1000)
+/* It looks for databases at least that often, in µs. */
+#define SURVEY_PAUSE	(60 * BS_US_PER_S)
 
 /* The same while there are some for which there was no room. */
-#define CROWDED_PAUSE	(2 * 1000)
+#define CROWDED_PAUSE	(2 * BS_US_PER_S)
 
 /* Databases that exist, or that have been looked at; in top memory. */
 static List *databases = NIL;
@@ -219,15 +219,15 @@ check_awaited(void)
  * Starts every worker that is to be started now.  Returns when the next one
  * is.
  */
-static TimestampTz
+static int64
 fill_vacancies(void)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	BsVacancy	vacancy;
-	TimestampTz next;
+	int64		next;
 
 	check_awaited();
-	while (bs_roster_next_vacancy(GetCurrentTimestamp(), &vacancy, &next))
+	while (bs_roster_next_vacancy(bs_clock_now(), &vacancy, &next))
 		start_worker(&vacancy);
 	MemoryContextSwitchTo(old);
 	return next;
@@ -244,7 +244,7 @@ fill_vacancies(void)
 void
 browser_session_launcher_main(Datum arg)
 {
-	TimestampTz survey_at = 0;
+	int64		survey_at = 0;
 	uint32		wait_event;
 
 	(void) arg;
@@ -261,8 +261,8 @@ browser_session_launcher_main(Datum arg)
 
 	while (!ShutdownRequestPending)
 	{
-		TimestampTz now = GetCurrentTimestamp();
-		TimestampTz next;
+		int64		now = bs_clock_now();
+		int64		next;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -273,16 +273,13 @@ browser_session_launcher_main(Datum arg)
 		if (bs_roster_take_survey() || now >= survey_at)
 		{
 			survey();
-			survey_at = TimestampTzPlusMilliseconds(now, crowded ?
-													CROWDED_PAUSE :
-													SURVEY_PAUSE);
+			survey_at = now + (crowded ? CROWDED_PAUSE : SURVEY_PAUSE);
 		}
 		next = Min(fill_vacancies(), survey_at);
 		pgstat_report_activity(STATE_IDLE, "waiting");
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														 next) + 1,
+						 Max(next - bs_clock_now(), 0) / BS_US_PER_MS + 1,
 						 wait_event);
 		ResetLatch(MyLatch);
 	}

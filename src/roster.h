@@ -67,8 +67,8 @@ typedef struct BsVacancy
 extern void bs_roster_set_launcher(void);
 extern bool bs_roster_add(Oid database);
 extern void bs_roster_purge(bool (*exists) (Oid database));
-extern bool bs_roster_next_vacancy(TimestampTz now, BsVacancy *vacancy,
-								   TimestampTz *next);
+extern bool bs_roster_next_vacancy(int64 now, BsVacancy *vacancy,
+								   int64 *next);
 extern void bs_roster_set_starting(int slot, bool starting);
 extern bool bs_roster_take_survey(void);
 

@@ -4,13 +4,13 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "miscadmin.h"
 #include "roster_slot.h"
 #include "storage/ipc.h"
-#include "utils/timestamp.h"
 
-/* Pause before a worker that could not be started is tried again, in ms. */
-#define START_PAUSE		1000
+/* Pause before a worker that could not be started is tried again, in µs. */
+#define START_PAUSE		BS_US_PER_S
 
 static void
 forget_launcher_cb(int code, Datum arg)
@@ -81,11 +81,11 @@ bs_roster_purge(bool (*exists) (Oid database))
  * time when one is.
  */
 bool
-bs_roster_next_vacancy(TimestampTz now, BsVacancy *vacancy, TimestampTz *next)
+bs_roster_next_vacancy(int64 now, BsVacancy *vacancy, int64 *next)
 {
 	bool		found = false;
 
-	*next = DT_NOEND;
+	*next = BS_NEVER;
 	LWLockAcquire(bs_roster_lock, LW_SHARED);
 	for (int i = 0; i < bs_roster->nslots && !found; i++)
 	{
@@ -119,8 +119,7 @@ bs_roster_set_starting(int number, bool starting)
 	else if (!starting && slot->stage == STARTING)
 	{
 		slot->stage = VACANT;
-		slot->start_after =
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), START_PAUSE);
+		slot->start_after = bs_clock_now() + START_PAUSE;
 	}
 	LWLockRelease(bs_roster_lock);
 }

@@ -30,7 +30,8 @@ typedef struct RosterSlot
 	bool		wake;			/* the worker is to look at its tables */
 	TimestampTz added_due;		/* first of what was added since it looked */
 	TimestampTz started_at;
-	TimestampTz start_after;	/* do not start it before */
+	int64		began;			/* the same by the monotonic clock */
+	int64		start_after;	/* by that clock, do not start it before */
 	int			failures;		/* in a row */
 	const char *state;			/* of the following, what the worker shows */
 	int			in_flight;

@@ -5,16 +5,18 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "roster_slot.h"
 #include "utils/timestamp.h"
 
-/* A worker that ran at least this long starts anew at once, in ms. */
-#define HEALTHY_RUN		(60 * 1000)
+/* A worker that ran at least this long starts anew at once, in µs. */
+#define HEALTHY_RUN		(60 * BS_US_PER_S)
 
-/* Pause before a worker that failed is started again, in ms. */
-#define RESTART_PAUSE	1000
-#define RESTART_PAUSE_MAX	(60 * 1000)
+/* Pause before a worker that failed is started again, in µs; it doubles. */
+#define RESTART_PAUSE	BS_US_PER_S
+#define RESTART_PAUSE_MAX	(60 * BS_US_PER_S)
 
 /* The slot of this process, if it is a worker. */
 static RosterSlot *own = NULL;
@@ -42,6 +44,7 @@ bs_roster_sign_on(int number, Oid *database)
 		slot->pid = MyProcPid;
 		slot->latch = MyLatch;
 		slot->started_at = GetCurrentTimestamp();
+		slot->began = bs_clock_now();
 		slot->wake = false;
 		slot->added_due = DT_NOEND;
 		slot->closing = false;
@@ -65,7 +68,7 @@ bs_roster_sign_on(int number, Oid *database)
 static void
 leave(bool wanted, bool failed)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	int64		now = bs_clock_now();
 
 	own->stage = VACANT;
 	own->pid = 0;
@@ -79,14 +82,11 @@ leave(bool wanted, bool failed)
 								   own->added_due != DT_NOEND);
 	if (failed)
 	{
-		int			pause = RESTART_PAUSE;
-
-		if (TimestampDifferenceExceeds(own->started_at, now, HEALTHY_RUN))
+		if (now - own->began >= HEALTHY_RUN)
 			own->failures = 0;
-		pause <<= Min(own->failures, 6);
+		own->start_after = now + Min(RESTART_PAUSE << Min(own->failures, 6),
+									 RESTART_PAUSE_MAX);
 		own->failures++;
-		own->start_after =
-			TimestampTzPlusMilliseconds(now, Min(pause, RESTART_PAUSE_MAX));
 	}
 	bs_slot_free_if_idle(own);
 	bs_slot_wake_launcher();
@@ -159,8 +159,12 @@ bs_roster_show(const char *state, int in_flight, TimestampTz next_due)
 void
 bs_roster_show_error(const char *error)
 {
+	int			length = pg_mbcliplen(error, (int) strlen(error),
+									  sizeof(own->last_error) - 1);
+
 	LWLockAcquire(bs_roster_lock, LW_EXCLUSIVE);
-	strlcpy(own->last_error, error, sizeof(own->last_error));
+	memcpy(own->last_error, error, length);
+	own->last_error[length] = '\0';
 	own->last_error_at = GetCurrentTimestamp();
 	LWLockRelease(bs_roster_lock);
 }

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "common/pg_prng.h"
 #include "encoding.h"
+#include "http.h"
 #include "roster.h"
 #include "settings.h"
 #include "settlement.h"
@@ -33,6 +34,16 @@ pause_after(int attempt, int64 retry_after)
 	pause = Min(pause, longest);
 	return pause - (int64) (pause * JITTER *
 							pg_prng_double(&pg_global_prng_state));
+}
+
+/*
+ * Returns the longest pause that there can be, in µs.
+ */
+int64
+bs_settlement_longest_pause(void)
+{
+	return Max(browser_session_max_retry_delay * BS_US_PER_MS,
+			   BS_HTTP_MAX_PAUSE);
 }
 
 static void

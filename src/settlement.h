@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "tracking.h"
 
+extern int64 bs_settlement_longest_pause(void);
 extern void bs_settlement_of_call(const char *server,
 								  const BsExchange *exchange,
 								  BsSettlement *settlement);

@@ -109,7 +109,8 @@ extern TimestampTz bs_tracking_next(const BsLaneDue *lane);
 extern BsClaim *bs_tracking_claim(const BsLaneDue *lane, TimestampTz now,
 								  int most, TimestampTz lease, int *n);
 extern void bs_tracking_record(BsSettlement *settlements, int n);
-extern void bs_tracking_void_claims(void);
+extern void bs_tracking_void_claims(int64 longest_pause);
+extern void bs_tracking_shift_pauses(int64 shift);
 extern int	bs_tracking_forget_old(TimestampTz before, int most);
 
 /* ----- whose sessions they are (tracking_home.c) ----- */

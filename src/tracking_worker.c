@@ -43,17 +43,34 @@ static BsStatement next = {
 	.type = {TEXTOID, NAMEOID, TIMESTAMPTZOID}
 };
 
-/* The owner of a claim is gone: it need not be waited for. */
+/*
+ * The owner of a claim is gone: it need not be waited for.  Nor need a pause
+ * that is longer than any: the clock was wrong when it was planned.
+ */
 static BsStatement void_claims = {
 	.sql = "UPDATE @.bsession_tracked SET next_attempt_at = $1"
 	" WHERE ctid = ANY (ARRAY("
 	" SELECT ctid FROM @.bsession_tracked"
-	" WHERE next_attempt_at > $1 AND claimed_by IS NOT NULL"
-	" AND claimed_by NOT IN (SELECT pid FROM pg_stat_get_activity(NULL)"
-	"  WHERE pid <> $2)"
+	" WHERE next_attempt_at > $1 AND CASE"
+	"  WHEN claimed_by IS NOT NULL THEN claimed_by NOT IN"
+	"   (SELECT pid FROM pg_stat_get_activity(NULL) WHERE pid <> $2)"
+	"  ELSE state = 'ending' AND next_attempt_at > $3 END"
 	" FOR NO KEY UPDATE SKIP LOCKED))",
-	.narguments = 2,
-	.type = {TIMESTAMPTZOID, INT4OID}
+	.narguments = 3,
+	.type = {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID}
+};
+
+/* What the clock was set by is not a part of a pause, or of our lease. */
+static BsStatement shift_pauses = {
+	.sql = "UPDATE @.bsession_tracked"
+	" SET next_attempt_at = next_attempt_at + $1 * '1 microsecond'::interval"
+	" WHERE ctid = ANY (ARRAY("
+	" SELECT ctid FROM @.bsession_tracked"
+	" WHERE next_attempt_at > $2 AND state = 'ending'"
+	" AND (claimed_by IS NULL OR claimed_by = $3)"
+	" FOR NO KEY UPDATE SKIP LOCKED))",
+	.narguments = 3,
+	.type = {FLOAT8OID, TIMESTAMPTZOID, INT4OID}
 };
 
 /* The first ones are the oldest but for some milliseconds. */
@@ -126,19 +143,41 @@ bs_tracking_next(const BsLaneDue *lane)
 }
 
 /*
- * Makes due what processes had claimed that do not exist any more.  This
- * process has just begun: what bears its number is not its own.
+ * Makes due what processes had claimed that do not exist any more, and what
+ * waits for longer than the longest pause, in µs.  This process has just
+ * begun: what bears its number is not its own.
  */
 void
-bs_tracking_void_claims(void)
+bs_tracking_void_claims(int64 longest_pause)
 {
-	Datum		arguments[2];
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		arguments[3];
 	BsScope		scope;
 
 	bs_statement_begin(&scope);
-	arguments[0] = TimestampTzGetDatum(GetCurrentTimestamp());
+	arguments[0] = TimestampTzGetDatum(now);
 	arguments[1] = Int32GetDatum(MyProcPid);
+	arguments[2] = TimestampTzGetDatum(now + longest_pause);
 	(void) bs_statement_run(&scope, &void_claims, arguments, NULL);
+	bs_statement_end(&scope);
+}
+
+/*
+ * Has the pauses before further attempts, and the leases of this process, last
+ * as long as they would have, had the clock not been set by so many µs.
+ */
+void
+bs_tracking_shift_pauses(int64 shift)
+{
+	Datum		arguments[3];
+	BsScope		scope;
+
+	bs_statement_begin(&scope);
+	arguments[0] = Float8GetDatum((double) shift);
+	/* What was over before a forward step, or is after a backward one, is. */
+	arguments[1] = TimestampTzGetDatum(GetCurrentTimestamp() - Max(shift, 0));
+	arguments[2] = Int32GetDatum(MyProcPid);
+	(void) bs_statement_run(&scope, &shift_pauses, arguments, NULL);
 	bs_statement_end(&scope);
 }
 

@@ -274,6 +274,7 @@ go_round(WorkerOutlook *outlook)
 		outlook->next = 0;
 	}
 	outlook->look |= bs_roster_take_wake(&added);
+	outlook->look |= bs_step_note_clock();
 	if (added != DT_NOEND)
 	{
 		bs_outlook_add(outlook, added);

@@ -21,6 +21,7 @@
 #include "pgstat.h"
 #include "roster.h"
 #include "settings.h"
+#include "settlement.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -54,6 +55,7 @@ static bool beginning = false;	/* what is claimed is being begun */
 static bool one_by_one = false; /* the last step failed */
 static bool not_home = false;
 static bool took_over = false;	/* what earlier workers had claimed */
+static int64 clock_shift = 0;	/* not yet taken into account, in µs */
 static int64 forget_at = 0;		/* when to look for old rows */
 static int	forget_retention = 0;	/* the setting it was planned with */
 static MemoryContext step_context;	/* reset after each step */
@@ -68,6 +70,16 @@ bs_step_begin(void)
 	step_context = AllocSetContextCreate(TopMemoryContext,
 										 "browser_session step",
 										 ALLOCSET_DEFAULT_SIZES);
+}
+
+/*
+ * Notes whether the clock has been set.  If so, the next step has to look.
+ */
+bool
+bs_step_note_clock(void)
+{
+	clock_shift += bs_clock_shift();
+	return clock_shift != 0;
 }
 
 /*
@@ -317,7 +329,9 @@ do_step(bool look, int *recorded, Size *saved)
 	if (look)
 		not_home = !bs_tracking_is_home();
 	if (!took_over)
-		bs_tracking_void_claims();
+		bs_tracking_void_claims(bs_settlement_longest_pause());
+	if (clock_shift != 0 && !not_home)
+		bs_tracking_shift_pauses(clock_shift);
 	*saved = save_lost_attempts();
 	*recorded = record_jobs(one_by_one ? 1 : RECORD_BATCH);
 	if (browser_session_enabled && !not_home)
@@ -358,6 +372,7 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	again = do_step(look, &recorded, &saved);
 	commit_transaction();
 	took_over = true;
+	clock_shift = 0;
 	if (saved > 0)
 		bs_roster_saved(saved);
 	table_misses = failures = 0;

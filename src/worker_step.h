@@ -27,6 +27,7 @@ typedef struct WorkerOutlook
 
 extern void bs_outlook_add(WorkerOutlook *outlook, TimestampTz due);
 extern void bs_step_begin(void);
+extern bool bs_step_note_clock(void);
 extern void bs_step_take(BsExchange *exchange);
 extern WorkerVerdict bs_step_run(bool look, WorkerOutlook *outlook);
 extern void bs_step_fail(WorkerOutlook *outlook);

@@ -446,6 +446,7 @@ wait_for_state('within', qr/\Arefusing/);
 isnt(worker($home), $before, 'a copy is made from within the database');
 wait_in_flight($home, 3);
 is(requests(@slow), '2 2 2', '… whose worker goes on with its sessions');
+sql($home, 'DROP DATABASE within');
 
 # A physical copy, beside the original, and promoted.
 $node->backup('copy');
