@@ -191,6 +191,8 @@ check_query(const Case *c, const Url *url)
 	char	   *rest;
 	char	   *p;
 	int			least = 0;
+	int			given;
+	int			n;
 
 	if (name != NULL)
 	{
@@ -207,8 +209,13 @@ check_query(const Case *c, const Url *url)
 	{
 		if (*p == '\0')
 			continue;
-		must(count_parameter(url->query, p) >= 1 ||
-			 p[strlen(p) - 1] == '=', "the query has no %s", p);
+		given = c->id.stop_url != NULL && c->ask == BS_ASK_END ?
+			count_parameter(strchr(c->id.stop_url, '?') != NULL ?
+							strchr(c->id.stop_url, '?') + 1 : NULL, p) : 0;
+		n = count_parameter(url->query, p);
+		must(n >= 1 || p[strlen(p) - 1] == '=', "the query has no %s", p);
+		must(n <= Max(given, 1) || p[strlen(p) - 1] == '=',
+			 "the query has %s %d times", p, n);
 		least++;
 	}
 	if (c->id.stop_url == NULL && least == 0)

@@ -52,6 +52,18 @@ CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
 -- Fails: a credential in the URL, which the message does not repeat
 CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
 	base_url 'https://me:secret@api.example');
+-- Fails: a URL may hold a secret elsewhere, too
+CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
+	base_url 'ftp://secret@api.example');
+CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
+	base_url 'http://api.example/secret/');
+-- Fails: what cannot be printed is not repeated
+CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
+	provider E'any\nLOG:  forged');
+CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
+	end_path E'/x\nLOG:  forged');
+CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (
+	status_field E'x\nLOG:  forged');
 -- Fails: values out of range
 CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (timeout '0');
 CREATE SERVER bad FOREIGN DATA WRAPPER browser_session OPTIONS (retries '-1');

@@ -108,6 +108,47 @@ proof('browserless', 'a page that begins with a comment',
 	[ [ 200, '<!-- --><p>Welcome', 'Content-Type' => 'text/plain' ] ],
 	'bad_reply');
 
+# What cannot be read, where any answer will do.  The bytes of compression are
+# not those of real compression; nobody looks at them.
+my @text = ('Content-Type' => 'text/plain');
+my %unreadable = (
+	'a page behind a byte order mark' => ["\x{feff}<html>Sign in", @text],
+	'a page behind spaces' => [" \r\n\t<html>Sign in", @text],
+	'XML' => ['<?xml version="1.0"?><Error/>', @text],
+	'XML by its type' => [ 'Error', 'Content-Type' => 'application/xml' ],
+	'what is compressed' => [ 'xyz', @text, 'Content-Encoding' => 'gzip' ],
+	'what has NUL bytes' => [ "gone\0away", @text ],
+	'JSON that is cut' => [ '{"success":false,"mess', @text ],
+	'a list that is cut' => [ '[{"success":false}', @text ]);
+foreach my $what (sort keys %unreadable)
+{
+	my ($body, @headers) = @{ $unreadable{$what} };
+
+	utf8::encode($body);
+	proof('browserless', "$_ with $what", [ [ $_, $body, @headers ] ],
+		'bad_reply')
+	  foreach 200, 404;
+}
+proof('browserless', "a router's 404: $_", [ [ 404, $_, @text ] ],
+	'bad_reply')
+  foreach 'default backend - 404', 'response 404 (backend NotFound)',
+  'no healthy upstream';
+proof('browserless', 'text that says it is not compressed',
+	[ [ 200, 'removed', @text, 'Content-Encoding' => 'identity' ] ],
+	'ended');
+
+# Every way to say that it failed.
+proof('browserless', "200 with $_", [ [ 200, $_ ] ], 'rejected')
+  foreach '{"success":false}', '{"success":"False"}', '{"success":null}',
+  '{"ok":false}', '{"errors":[{"message":"no"}]}', '[{"error":"no"}]',
+  '[{"success":false}]', "\xef\xbb\xbf" . '{"success":false}';
+proof('browserless', "200 with $_", [ [ 200, $_ ] ], 'ended')
+  foreach '{"success":true}', '{"error":null,"errors":[],"ok":true}',
+  '[]', '"removed"';
+proof('webdriver', 'an error with status 200',
+	[ [ 200, '{"value":{"error":"unknown error","message":"no"}}' ] ],
+	'rejected');
+
 # A refusal that may mean: it is over.  A read settles it.
 my $conflict = [ 409, '{"message":"cannot release"}' ];
 proof(
@@ -120,6 +161,27 @@ proof(
 	[ $conflict, [ 200, '{"id":"abc","status":"RUNNING"}' ] ],
 	'rejected',
 	columns => { http_status => 409, error => qr/RUNNING/, attempts => 1 });
+
+# A key that looks different under every kind of escapes, and the escapes.
+my $odd_key = q(a/b+c=d%41\\e&f<g>"h);
+my %escape = (
+	json => sub { $_[0] =~ s{(["\\/])}{\\$1}gr },
+	unicode => sub { $_[0] =~ s/(.)/sprintf '\\u%04X', ord $1/ger },
+	hexadecimal => sub { $_[0] =~ s/(\W)/sprintf '\\x%02x', ord $1/ger },
+	percent => sub { $_[0] =~ s/(\W)/sprintf '%%%02x', ord $1/ger },
+	entity => sub { $_[0] =~ s/([<>&"\/])/sprintf '&#%d;', ord $1/ger },
+	entities => sub { $_[0] =~ s/(.)/sprintf '&#x%x;', ord $1/ger },
+	none => sub { $_[0] });
+my %inner = (
+	%escape,
+	base64 => sub { encode_base64($_[0], '') =~ s/=+\z//r });
+
+# Keys that are hard to look for, and how long a reply that is full of them.
+my %hard_key = (
+	backslashes => '\\' x 100,
+	percent => '%25' x 33,
+	ampersands => '&amp;' x 20);
+my $hard_length = 250_000;
 
 # Answers with all it was sent for a secret: the header, what is in it, the
 # parts of that.
@@ -151,6 +213,27 @@ my $wire = BrowserSession::Wire->new(
 		$_[0]->reply(200, '{"here":["the","bee","e"],"e":"see"}');
 		return;
 	},
+	(   map {
+			my $key = $hard_key{$_};
+
+			(   $_ => sub {
+					$_[0]->reply(500, substr $key x $hard_length, 0,
+						$hard_length);
+					return;
+				})
+		} keys %hard_key),
+	(   map {
+			my $outer = $_;
+
+			map {
+				my $text = $escape{$outer}->($inner{$_}->($odd_key));
+
+				(   "${_}_in_$outer" => sub {
+						$_[0]->reply(500, "It was '$text'.", @text);
+						return;
+					})
+			} keys %inner
+		} keys %escape),
 	ends => sub { $_[0]->reply(200, '{"success":true}'); return; },
 	world => sub {
 		$_[0]->reply(500, '{"message":"日本 é €, 日"}');
@@ -230,6 +313,42 @@ SQL
 	is($row->{outcome}, 'ended', 'a key of one letter');
 	like($response, qr/h\[redacted\]r\[redacted\]/, '… is taken out');
 	unlike($response =~ s/\[redacted\]//gr, qr/e/, '… everywhere');
+}
+
+# A key that comes back under escapes, two layers of them.
+foreach my $outer (sort keys %escape)
+{
+	foreach my $inner (sort keys %inner)
+	{
+		$node->account(
+			's', %custom,
+			base_url => $wire->url("${inner}_in_$outer"),
+			retries => 0,
+			mapping => { api_key => $odd_key });
+		my $row = $node->end('s', 'abc');
+
+		is($row->{error}, "provider answered 500: It was '[redacted]'.",
+			"a key in $inner in $outer is not shown");
+		is($row->{response}, "It was '[redacted]'.", '… nor kept');
+	}
+}
+
+# Looking for a key takes time that grows with the reply, whatever the key.
+foreach my $name (sort keys %hard_key)
+{
+	my $key = $hard_key{$name};
+
+	$node->account(
+		's', %custom,
+		base_url => $wire->url($name),
+		retries => 0,
+		mapping => { api_key => $key });
+	my $row = $node->end('s', 'abc', statement_timeout => '60s');
+	my $shown = JSON::PP->new->encode($row);
+
+	is($row->{outcome}, 'unavailable', "a key of $name");
+	unlike($shown, qr/\Q$key\E/, '… is not in the row');
+	like($row->{error}, qr/\[redacted\]/, '… but what is put in its place');
 }
 
 # A database of an encoding, with servers "ends" and "world".  Both repeat
