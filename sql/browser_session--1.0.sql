@@ -396,6 +396,18 @@ COMMENT ON FUNCTION bsession_worker_state() IS
 REVOKE EXECUTE ON FUNCTION bsession_worker_state() FROM PUBLIC;
 
 -- Private
+CREATE FUNCTION bsession_due_now()
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'bsession_due_now'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION bsession_due_now() IS
+'How many sessions of all roles are to be ended this moment; null while somebody has bsession_tracked locked';
+
+-- It counts all roles' sessions: for those who monitor.
+REVOKE EXECUTE ON FUNCTION bsession_due_now() FROM PUBLIC;
+
+-- Private
 CREATE FUNCTION bsession_server_counters(
 	OUT provider text,
 	OUT attempts bigint,
@@ -431,9 +443,7 @@ REVOKE EXECUTE ON FUNCTION bsession_server_counters() FROM PUBLIC;
 -- Public
 CREATE VIEW bsession_worker AS
 	SELECT w.running, w.pid, w.since, w.state, w.in_flight,
-		(SELECT pg_catalog.count(*) FROM @extschema@.bsession_tracked t
-			WHERE t.next_attempt_at OPERATOR(pg_catalog.<=)
-				pg_catalog.clock_timestamp()) AS due_now,
+		@extschema@.bsession_due_now() AS due_now,
 		w.next_due, w.last_error, w.last_error_at
 	FROM @extschema@.bsession_worker_state() w;
 
@@ -449,9 +459,12 @@ COMMENT ON VIEW bsession_stats IS
 'For each server: attempts, outcomes, retries and latency since PostgreSQL started';
 
 -- Public
+--
+-- It has no rows, and no table below it: of one, the planner's statistics
+-- would be there for everybody to use, row security or not.
 CREATE VIEW bsession_copy AS
-	SELECT t.provider, t.session_id, t.expires_at, t.metadata
-	FROM @extschema@.bsession_tracked t
+	SELECT NULL::text AS provider, NULL::text AS session_id,
+		NULL::timestamp with time zone AS expires_at, NULL::jsonb AS metadata
 	WHERE false;
 
 ALTER VIEW bsession_copy ALTER COLUMN metadata SET DEFAULT '{}';
@@ -461,8 +474,8 @@ COMMENT ON VIEW bsession_copy IS
 
 -- Those who monitor need no more than these.
 GRANT SELECT ON bsession_worker, bsession_stats TO pg_monitor;
-GRANT EXECUTE ON FUNCTION bsession_worker_state(), bsession_server_counters()
-	TO pg_monitor;
+GRANT EXECUTE ON FUNCTION bsession_worker_state(), bsession_due_now(),
+	bsession_server_counters() TO pg_monitor;
 
 ----------------------------------------------------------------------
 -- Triggers
@@ -497,6 +510,22 @@ COMMENT ON TRIGGER bsession_check_tracked ON bsession_tracked IS
 
 ALTER TABLE bsession_tracked ENABLE ROW LEVEL SECURITY;
 ALTER TABLE bsession_audit ENABLE ROW LEVEL SECURITY;
+-- It hides nothing, but whoever is granted everything shall not write to it.
+ALTER TABLE bsession_home ENABLE ROW LEVEL SECURITY;
+
+-- EXPLAIN shows everybody what the planner's statistics say of all roles'
+-- rows: so there are none of what only some are to know.
+ALTER TABLE bsession_tracked
+	ALTER session_id SET STATISTICS 0,
+	ALTER last_error SET STATISTICS 0,
+	ALTER metadata SET STATISTICS 0;
+ALTER TABLE bsession_audit
+	ALTER session_id SET STATISTICS 0,
+	ALTER provider_status SET STATISTICS 0,
+	ALTER error SET STATISTICS 0,
+	ALTER response SET STATISTICS 0,
+	ALTER application_name SET STATISTICS 0,
+	ALTER client_addr SET STATISTICS 0;
 
 CREATE POLICY see ON bsession_tracked FOR SELECT
 	USING (@extschema@.bsession_may_see(tracked_by));
@@ -508,6 +537,8 @@ CREATE POLICY forget ON bsession_tracked FOR DELETE
 	USING (@extschema@.bsession_may_change(tracked_by, CURRENT_USER));
 CREATE POLICY see ON bsession_audit FOR SELECT
 	USING (@extschema@.bsession_may_see(actor));
+CREATE POLICY see ON bsession_home FOR SELECT
+	USING (true);
 
 COMMENT ON POLICY see ON bsession_tracked IS
 'Own sessions, those of roles the caller is a member of, those of its members; an auditor sees all';
@@ -519,6 +550,8 @@ COMMENT ON POLICY forget ON bsession_tracked IS
 'Own sessions and those of roles the caller is a member of';
 COMMENT ON POLICY see ON bsession_audit IS
 'Own attempts, those of roles the caller is a member of, those of its members; an auditor sees all';
+COMMENT ON POLICY see ON bsession_home IS
+'Everybody may see it, and nobody but the owner change it';
 
 ----------------------------------------------------------------------
 -- Grants

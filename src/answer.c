@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "answer.h"
+#include "encoding.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
@@ -53,7 +54,7 @@ clean_text(const char *bytes, size_t length, size_t limit, bool visible)
 			break;
 		}
 		if (size > end - p || !pg_utf8_islegal(p, size) || *p == '\0' ||
-			(visible && (*p < ' ' || *p == 0x7f)))
+			(visible && bs_encoding_is_control((const char *) p)))
 		{
 			appendStringInfo(&buf, "\\x%02x", *p);
 			p++;

@@ -10,6 +10,9 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "catalog/pg_user_mapping.h"
@@ -113,29 +116,52 @@ read_mapping(Oid server, Oid role, Mapping *mapping)
 }
 
 /*
+ * Reads a file into a buffer, at most so much.  What is no plain file, such as
+ * a pipe, could be waited for for ever.  Returns how much it was.
+ */
+static size_t
+read_file(const char *path, char *buffer, size_t size)
+{
+	int			file = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat status;
+	size_t		length = 0;
+	ssize_t		part = 0;
+
+	if (file < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\" for reading: %m", path)));
+	if (fstat(file, &status) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", path)));
+	if (!S_ISREG(status.st_mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a regular file", path)));
+	while (length < size &&
+		   (part = read(file, buffer + length, size - length)) > 0)
+		length += part;
+	if (part < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": %m", path)));
+	CloseTransientFile(file);
+	return length;
+}
+
+/*
  * Returns the key in a file, without the white space around it.  No message
  * shows any of it.
  */
 static char *
 read_key_file(const char *path)
 {
-	FILE	   *file = AllocateFile(path, PG_BINARY_R);
 	char		buffer[MAX_KEY + 2];
-	size_t		length;
+	size_t		length = read_file(path, buffer, sizeof(buffer) - 1);
 	char	   *key = buffer;
 
-	if (file == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open file \"%s\" for reading: %m", path)));
-	length = fread(buffer, 1, sizeof(buffer) - 1, file);
 	buffer[length] = '\0';
-	if (ferror(file))
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read file \"%s\": %m", path)));
-	FreeFile(file);
-
 	while (length > 0 && isspace((unsigned char) buffer[length - 1]))
 		buffer[--length] = '\0';
 	while (isspace((unsigned char) *key))

@@ -111,10 +111,10 @@ wait_until(BsExchange *exchange, int64 due)
 }
 
 /*
- * Keeps the result of an attempt that is over.
+ * Keeps the result of an attempt that is over now.
  */
 static void
-keep_attempt(BsExchange *exchange)
+keep_attempt(BsExchange *exchange, int64 now)
 {
 	BsResult   *kept;
 
@@ -125,7 +125,7 @@ keep_attempt(BsExchange *exchange)
 							   (exchange->plan.retries + 1));
 	kept = &exchange->attempt[exchange->nattempts++];
 	*kept = exchange->result;
-	kept->elapsed = bs_clock_now() - exchange->attempt_began;
+	kept->elapsed = now - exchange->attempt_began;
 	/* What it points to stays. */
 	exchange->answer = NULL;
 }
@@ -137,6 +137,7 @@ static void
 finish(BsExchange *exchange)
 {
 	BsResult   *result = &exchange->result;
+	int64		now = bs_clock_now();
 
 	if (!bs_outcome_done(result->outcome))
 		result->ended_at = 0;
@@ -144,8 +145,8 @@ finish(BsExchange *exchange)
 		result->ended_at = GetCurrentTimestamp() + BS_EPOCH_OFFSET;
 	/* The last attempt can have been kept already, with a retry in mind. */
 	if (exchange->nattempts < Max(result->attempts, 1))
-		keep_attempt(exchange);
-	result->elapsed = bs_clock_now() - exchange->began;
+		keep_attempt(exchange, now);
+	result->elapsed = now - exchange->began;
 	exchange->over = true;
 	dlist_push_tail(&finished, &exchange->finished_node);
 }
@@ -410,7 +411,7 @@ go_on(BsExchange *exchange, const HttpReply *reply)
 	else if (judgement.next == BS_NEXT_RETRY &&
 			 (due = next_retry(exchange, reply)) != BS_NEVER)
 	{
-		keep_attempt(exchange);
+		keep_attempt(exchange, bs_clock_now());
 		exchange->question = BS_Q_END;
 		wait_until(exchange, due);
 	}

@@ -12,11 +12,13 @@
 #include "roster.h"
 #include "settings.h"
 #include "stats.h"
+#include "tracking.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(bsession_providers);
 PG_FUNCTION_INFO_V1(bsession_worker_state);
+PG_FUNCTION_INFO_V1(bsession_due_now);
 PG_FUNCTION_INFO_V1(bsession_server_counters);
 
 #define WORKER_COLUMNS		8
@@ -98,6 +100,19 @@ bsession_worker_state(PG_FUNCTION_ARGS)
 	nulls[6] = nulls[7] = report.last_error[0] == '\0';
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type),
 													  values, nulls)));
+}
+
+/*
+ * bsession_due_now() - how many sessions are to be ended this moment
+ */
+Datum
+bsession_due_now(PG_FUNCTION_ARGS)
+{
+	int64		due = bs_tracking_due_now();
+
+	if (due < 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(due);
 }
 
 /*

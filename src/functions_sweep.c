@@ -145,6 +145,9 @@ static void
 claim_items(Sweep *sweep, int most)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	BsClaimTerms terms = {
+		.now = now, .lease = now, .patience = INT_MAX
+	};
 	BsLaneDue  *due;
 	int			n;
 
@@ -162,8 +165,8 @@ claim_items(Sweep *sweep, int most)
 			continue;
 		sweep->nlanes++;
 		lane->account = bs_account_try(due[i].provider, due[i].role, &why);
-		claims = bs_tracking_claim(&due[i], now, most - sweep->n, now,
-								   &nclaims);
+		terms.most = most - sweep->n;
+		claims = bs_tracking_claim(&due[i], &terms, &nclaims);
 		add_items(sweep, lane, claims, nclaims, why);
 	}
 }

@@ -18,6 +18,7 @@
 #include "postgres.h"
 #endif
 
+#include "encoding.h"
 #include "http.h"
 #include "mb/pg_wchar.h"
 #include "session_id.h"
@@ -40,7 +41,7 @@ check_segment(const char *id)
 		return "An id must be valid UTF-8.";
 	for (const unsigned char *p = (const unsigned char *) id; *p; p++)
 	{
-		if (*p <= ' ' || *p == 0x7f)
+		if (*p == ' ' || bs_encoding_is_control((const char *) p))
 			return "An id must not contain white space or control "
 				"characters.";
 		if (strchr("/?#%\\", *p) != NULL)

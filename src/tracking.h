@@ -104,14 +104,29 @@ typedef struct BsClaim
 	bool		lost;			/* the attempt before was never recorded */
 } BsClaim;
 
+/* On what terms sessions are claimed. */
+typedef struct BsClaimTerms
+{
+	TimestampTz now;			/* what is due then */
+	int			most;			/* at most so many */
+	TimestampTz lease;			/* until then */
+	int			patience;		/* after so many locked rows it gives up */
+	/* Does this process have the claim of that session already?  Or NULL. */
+	bool		(*is_held) (const char *provider, const char *session_id);
+	int			passed;			/* out: rows that were passed over */
+	bool		gave_up;		/* out: there were that many, */
+	TimestampTz last_passed;	/* and the last one was due then */
+} BsClaimTerms;
+
 extern BsLaneDue *bs_tracking_lanes(int *n);
 extern TimestampTz bs_tracking_next(const BsLaneDue *lane);
-extern BsClaim *bs_tracking_claim(const BsLaneDue *lane, TimestampTz now,
-								  int most, TimestampTz lease, int *n);
+extern BsClaim *bs_tracking_claim(const BsLaneDue *lane, BsClaimTerms *terms,
+								  int *n);
 extern void bs_tracking_record(BsSettlement *settlements, int n);
 extern void bs_tracking_void_claims(int64 longest_pause);
 extern void bs_tracking_shift_pauses(int64 shift);
 extern int	bs_tracking_forget_old(TimestampTz before, int most);
+extern int64 bs_tracking_due_now(void);
 
 /* ----- whose sessions they are (tracking_home.c) ----- */
 

@@ -118,8 +118,7 @@ fetch_claims(BsScope *scope, int n)
  * Claims with a statement.
  */
 static BsClaim *
-claim_by_statement(const BsLaneDue *lane, TimestampTz now, int most,
-				   TimestampTz lease, int *n)
+claim_by_statement(const BsLaneDue *lane, const BsClaimTerms *terms, int *n)
 {
 	Datum		arguments[9];
 	BsScope		scope;
@@ -128,10 +127,10 @@ claim_by_statement(const BsLaneDue *lane, TimestampTz now, int most,
 	bs_statement_begin(&scope);
 	arguments[0] = CStringGetTextDatum(lane->provider);
 	arguments[1] = bs_name(lane->role);
-	arguments[2] = TimestampTzGetDatum(now);
-	arguments[3] = Int32GetDatum(most);
+	arguments[2] = TimestampTzGetDatum(terms->now);
+	arguments[3] = Int32GetDatum(terms->most);
 	arguments[4] = Int32GetDatum(MyProcPid);
-	arguments[5] = TimestampTzGetDatum(lease);
+	arguments[5] = TimestampTzGetDatum(terms->lease);
 	arguments[6] = Int64GetDatum((int64) GetSystemIdentifier());
 	arguments[7] = ObjectIdGetDatum(MyDatabaseId);
 	arguments[8] = TimestampTzGetDatum(lane->due);
@@ -166,10 +165,25 @@ search_due(BsTable *tracked, const BsLaneDue *lane, TimestampTz now)
 }
 
 /*
- * Claims the row in tracked->row.  Returns false if somebody has it locked.
+ * Has this process the claim of that row?  Then its lease has lapsed, because
+ * the clock was set, or the outcome could not be recorded yet.
  */
 static bool
-claim_row(BsTable *tracked, Datum ending, TimestampTz lease, BsClaim *claim)
+is_held(const BsClaim *claim, const bool *nulls, const Datum *values,
+		const BsClaimTerms *terms)
+{
+	return terms->is_held != NULL && !nulls[BS_TRACKED_CLAIMED_BY] &&
+		DatumGetInt32(values[BS_TRACKED_CLAIMED_BY]) == MyProcPid &&
+		terms->is_held(claim->provider, claim->session_id);
+}
+
+/*
+ * Claims the row in tracked->row.  Returns false if somebody has it locked, or
+ * this process has claimed it before.
+ */
+static bool
+claim_row(BsTable *tracked, Datum ending, const BsClaimTerms *terms,
+		  BsClaim *claim)
 {
 	Datum		values[BS_TRACKED_COLUMNS];
 	bool		nulls[BS_TRACKED_COLUMNS];
@@ -188,13 +202,44 @@ claim_row(BsTable *tracked, Datum ending, TimestampTz lease, BsClaim *claim)
 	claim->requested = !nulls[BS_TRACKED_OUTCOME] &&
 		strcmp(TextDatumGetCString(values[BS_TRACKED_OUTCOME]),
 			   bs_outcome_name(BS_REQUESTED)) == 0;
+	if (is_held(claim, nulls, values, terms))
+		return false;
 
 	values[BS_TRACKED_STATE] = ending;
 	values[BS_TRACKED_ATTEMPTS] = Int32GetDatum(claim->attempt);
 	values[BS_TRACKED_CLAIMED_BY] = Int32GetDatum(MyProcPid);
 	nulls[BS_TRACKED_CLAIMED_BY] = false;
-	values[BS_TRACKED_NEXT_ATTEMPT_AT] = TimestampTzGetDatum(lease);
+	values[BS_TRACKED_NEXT_ATTEMPT_AT] = TimestampTzGetDatum(terms->lease);
 	return bs_table_update(tracked, values, nulls, &claim->row);
+}
+
+/*
+ * Claims what the search finds, at most "most".
+ */
+static BsClaim *
+claim_found(BsTable *tracked, BsClaimTerms *terms, int most, int *n)
+{
+	Datum		ending = CStringGetTextDatum(BS_STATE_ENDING);
+	Size		room = 256;
+	BsClaim    *claims = palloc(sizeof(BsClaim) * room);
+
+	*n = 0;
+	while (*n < most &&
+		   index_getnext_slot(tracked->due_scan, ForwardScanDirection,
+							  tracked->row))
+	{
+		if ((Size) *n == room)
+			claims = repalloc_huge(claims, sizeof(BsClaim) * (room *= 2));
+		if (claim_row(tracked, ending, terms, &claims[*n]))
+			(*n)++;
+		else if (++terms->passed >= terms->patience)
+		{
+			terms->gave_up = true;
+			terms->last_passed = claims[*n].due;
+			break;
+		}
+	}
+	return claims;
 }
 
 /*
@@ -202,13 +247,12 @@ claim_row(BsTable *tracked, Datum ending, TimestampTz lease, BsClaim *claim)
  * extension made it.
  */
 static BsClaim *
-claim_rows(const BsScope *scope, const BsLaneDue *lane, TimestampTz now,
-		   int most, TimestampTz lease, int *n)
+claim_rows(const BsScope *scope, const BsLaneDue *lane, BsClaimTerms *terms,
+		   int *n)
 {
 	BsTable		tracked;
 	BsClaim    *claims;
-	Datum		ending = CStringGetTextDatum(BS_STATE_ENDING);
-	Size		room = 256;
+	bool		home;
 
 	if (!bs_table_open(&tracked, scope->extension.tracked, &bs_tracked_shape))
 		return NULL;
@@ -217,43 +261,32 @@ claim_rows(const BsScope *scope, const BsLaneDue *lane, TimestampTz now,
 		bs_table_close(&tracked);
 		return NULL;
 	}
-	claims = palloc(sizeof(BsClaim) * room);
-	*n = 0;
 	/* By the same snapshot: a restore brings both in one transaction. */
-	if (!bs_home_is_ours(scope->extension.home))
-		most = 0;
-	search_due(&tracked, lane, now);
-	while (*n < most &&
-		   index_getnext_slot(tracked.due_scan, ForwardScanDirection,
-							  tracked.row))
-	{
-		if ((Size) *n == room)
-			claims = repalloc_huge(claims, sizeof(BsClaim) * (room *= 2));
-		if (claim_row(&tracked, ending, lease, &claims[*n]))
-			(*n)++;
-	}
+	home = bs_home_is_ours(scope->extension.home);
+	search_due(&tracked, lane, terms->now);
+	claims = claim_found(&tracked, terms, home ? terms->most : 0, n);
 	bs_table_close(&tracked);
 	return claims;
 }
 
 /*
- * Claims sessions of a lane that are due at "now", and not before what is
- * said there, at most so many, until "lease".  Returns them, and their number,
- * in the current memory context.
+ * Claims sessions of a lane that are due, and not before what is said there.
+ * Returns them, and their number, in the current memory context.
  */
 BsClaim *
-bs_tracking_claim(const BsLaneDue *lane, TimestampTz now, int most,
-				  TimestampTz lease, int *n)
+bs_tracking_claim(const BsLaneDue *lane, BsClaimTerms *terms, int *n)
 {
 	BsScope		scope;
 	BsClaim    *claims;
 
+	terms->passed = 0;
+	terms->gave_up = false;
 	bs_scope_begin(&scope);
 	bs_statement_guard(scope.extension.tracked);
-	claims = claim_rows(&scope, lane, now, most, lease, n);
+	claims = claim_rows(&scope, lane, terms, n);
 	bs_scope_end(&scope);
 	if (claims == NULL)
-		claims = claim_by_statement(lane, now, most, lease, n);
+		claims = claim_by_statement(lane, terms, n);
 	return claims;
 }
 

@@ -70,7 +70,61 @@ is_own(const Trigger *trigger, Oid schema)
 }
 
 /*
+ * Raises an error for what would run with rights that are not due to it.
+ */
+static void
+refuse(Relation table, const char *what, const char *name, const char *why)
+{
+	const char *whole =
+		quote_qualified_identifier(get_namespace_name
+								   (RelationGetNamespace(table)),
+								   RelationGetRelationName(table));
+
+	if (strcmp(what, "trigger") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has trigger \"%s\"",
+						RelationGetRelationName(table), name),
+				 errdetail_internal("%s", why),
+				 errhint("DROP TRIGGER %s ON %s;", quote_identifier(name),
+						 whole)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" has constraint \"%s\", which can be deferred",
+					RelationGetRelationName(table), name),
+			 errdetail_internal("%s", why),
+			 errhint("ALTER TABLE %s DROP CONSTRAINT %s;", whole,
+					 quote_identifier(name))));
+}
+
+/*
+ * Raises an error if a table belongs to another role than the extension's
+ * others: what its owner puts into an index would run as theirs.
+ */
+static void
+refuse_owner(Relation table, Oid owner)
+{
+	const char *name = RelationGetRelationName(table);
+
+	if (table->rd_rel->relowner == owner)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" has another owner than "
+					"\"bsession_tracked\"", name),
+			 errdetail("Its owner's code would run with the rights of the "
+					   "other's."),
+			 errhint("ALTER TABLE %s OWNER TO %s;",
+					 quote_qualified_identifier
+					 (get_namespace_name(RelationGetNamespace(table)), name),
+					 quote_identifier(GetUserNameFromId(owner, false)))));
+}
+
+/*
  * Raises an error if a table has a trigger that is not the extension's own.
+ * PostgreSQL's own, of constraints, are none of anybody's, but those that wait
+ * for the commit would be run by whoever commits.  Those of other tables'
+ * foreign keys have to do with deleting only, and are seen to by PostgreSQL.
  */
 static void
 refuse_triggers(Relation table)
@@ -80,38 +134,35 @@ refuse_triggers(Relation table)
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
-		const char *name = triggers->triggers[i].tgname;
+		const Trigger *trigger = &triggers->triggers[i];
 
-		if (triggers->triggers[i].tgisinternal ||
-			is_own(&triggers->triggers[i], schema))
-			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has trigger \"%s\"",
-						RelationGetRelationName(table), name),
-				 errdetail("It would run with the rights of the table's "
-						   "owner."),
-				 errhint("DROP TRIGGER %s ON %s;", quote_identifier(name),
-						 quote_qualified_identifier
-						 (get_namespace_name(schema),
-						  RelationGetRelationName(table)))));
+		if (trigger->tgisinternal && trigger->tgdeferrable &&
+			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_PK)
+			refuse(table, "constraint",
+				   get_constraint_name(trigger->tgconstraint),
+				   "It would be checked with the rights of whoever commits.");
+		if (!trigger->tgisinternal && !is_own(trigger, schema))
+			refuse(table, "trigger", trigger->tgname,
+				   "It would run with the rights of the table's owner.");
 	}
 }
 
 /*
- * Raises an error if a table that is to be written to has a trigger that is
- * not the extension's own: it would run with the rights of the owner, whoever
- * made it.  Those of foreign keys change to the rights that are due to them.
- * The lock that writing needs is taken first, so that no trigger can come in
+ * Raises an error if a table that is to be written to is not safe for that:
+ * what is there of others would run with the rights of the owner, whoever made
+ * it.  The lock that writing needs is taken first, so that nothing can come in
  * between.
  */
 void
 bs_statement_guard(Oid table)
 {
 	Relation	relation = try_table_open(table, RowExclusiveLock);
+	BsExtension extension;
 
 	if (relation == NULL)
 		return;
+	bs_extension_get(&extension);
+	refuse_owner(relation, extension.owner);
 	refuse_triggers(relation);
 	table_close(relation, NoLock);
 }
@@ -130,6 +181,7 @@ bs_tracking_check_audit(void)
 
 	bs_extension_get(&extension);
 	audit = table_open(extension.audit, AccessShareLock);
+	refuse_owner(audit, extension.owner);
 	refuse_triggers(audit);
 	plain = audit->trigdesc == NULL;
 	table_close(audit, AccessShareLock);
@@ -199,7 +251,9 @@ bs_settings_end(int level)
 
 /*
  * Begins to work on the tables as their owner.  Raises an error if the
- * extension is not there.  What is written to has to be guarded.
+ * extension is not there.  What is written to has to be guarded.  Code that is
+ * run meanwhile (an index's, or that of a table with a foreign key) can leave
+ * nothing behind that would run later, with the rights of whoever commits.
  */
 void
 bs_scope_begin(BsScope *scope)
@@ -208,7 +262,8 @@ bs_scope_begin(BsScope *scope)
 	scope->context = CurrentMemoryContext;
 	GetUserIdAndSecContext(&scope->role, &scope->security);
 	SetUserIdAndSecContext(scope->extension.owner, scope->security |
-						   SECURITY_LOCAL_USERID_CHANGE);
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
 }
 
 /*
@@ -222,18 +277,30 @@ bs_scope_end(BsScope *scope)
 }
 
 /*
- * The same with what running statements needs.  Raises an error if the tables
- * have triggers that are not the extension's own.
+ * The same with what running statements needs, if these only read.
+ */
+void
+bs_statement_begin_reading(BsScope *scope)
+{
+	bs_scope_begin(scope);
+	scope->schema = get_namespace_name(scope->extension.schema);
+	SPI_connect();
+	scope->settings = bs_settings_begin();
+}
+
+/*
+ * The same for statements that write.  Raises an error if the tables are not
+ * safe for that.
  */
 void
 bs_statement_begin(BsScope *scope)
 {
-	bs_scope_begin(scope);
-	bs_statement_guard(scope->extension.tracked);
-	bs_statement_guard(scope->extension.audit);
-	scope->schema = get_namespace_name(scope->extension.schema);
-	SPI_connect();
-	scope->settings = bs_settings_begin();
+	BsExtension extension;
+
+	bs_extension_get(&extension);
+	bs_statement_guard(extension.tracked);
+	bs_statement_guard(extension.audit);
+	bs_statement_begin_reading(scope);
 }
 
 void

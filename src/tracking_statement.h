@@ -38,6 +38,7 @@ extern int	bs_settings_begin(void);
 extern void bs_settings_end(int level);
 extern void bs_scope_begin(BsScope *scope);
 extern void bs_scope_end(BsScope *scope);
+extern void bs_statement_begin_reading(BsScope *scope);
 extern void bs_statement_begin(BsScope *scope);
 extern void bs_statement_guard(Oid table);
 extern void bs_statement_end(BsScope *scope);

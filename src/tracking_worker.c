@@ -7,6 +7,7 @@
 
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "tracking.h"
 #include "tracking_statement.h"
 #include "utils/array.h"
@@ -71,6 +72,13 @@ static BsStatement shift_pauses = {
 	" FOR NO KEY UPDATE SKIP LOCKED))",
 	.narguments = 3,
 	.type = {FLOAT8OID, TIMESTAMPTZOID, INT4OID}
+};
+
+/* What is to be done this moment. */
+static BsStatement due_now = {
+	.sql = "SELECT count(*) FROM @.bsession_tracked"
+	" WHERE next_attempt_at <= clock_timestamp()",
+	.narguments = 0
 };
 
 /* The first ones are the oldest but for some milliseconds. */
@@ -200,4 +208,26 @@ bs_tracking_forget_old(TimestampTz before, int most)
 	sessions = bs_statement_run(&scope, &forget_sessions, arguments, NULL);
 	bs_statement_end(&scope);
 	return (int) Max(attempts, sessions);
+}
+
+/*
+ * Returns how much is to be done this moment; -1 if that cannot be known
+ * without waiting for somebody's lock.
+ */
+int64
+bs_tracking_due_now(void)
+{
+	BsExtension extension;
+	BsScope		scope;
+	int64		result;
+	bool		null;
+
+	bs_extension_get(&extension);
+	if (!ConditionalLockRelationOid(extension.tracked, AccessShareLock))
+		return -1;
+	bs_statement_begin_reading(&scope);
+	(void) bs_statement_run(&scope, &due_now, NULL, NULL);
+	result = DatumGetInt64(bs_statement_get(0, 1, &null));
+	bs_statement_end(&scope);
+	return result;
 }

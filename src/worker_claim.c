@@ -21,12 +21,19 @@
 #include "utils/timestamp.h"
 #include "worker_claim.h"
 #include "worker_job.h"
+#include "worker_record.h"
 
 /* Sessions that one step claims in a lane at most. */
 #define CLAIM_BATCH		1000
 
 /* The same of sessions of which nothing can be sent: they are no hurry. */
 #define HOPELESS_BATCH	100
+
+/* Locked rows that one step passes over in a lane at most. */
+#define PATIENCE		1000
+
+/* Pause of a lane for each of them, in µs: ten times what it takes. */
+#define LOCKED_PAUSE	100
 
 /* Pause before a lane without room is looked at again in any case, in µs. */
 #define FULL_PAUSE		BS_US_PER_S
@@ -163,15 +170,17 @@ take_claims(const BsClaim *claims, int n, WorkerLane *lane,
 }
 
 /*
- * Brings the plan up to date after a claim in a lane that found "n" sessions
- * of "most".
+ * Brings the plan up to date after a claim in a lane that found "n" sessions.
  */
 static void
-replan(PlannedLane *planned, const BsClaim *claims, int n, int most)
+replan(PlannedLane *planned, const BsClaim *claims, int n,
+	   const BsClaimTerms *terms)
 {
 	int64		look = bs_clock_now() + LOOK_PAUSE;
 
-	if (n < most)
+	if (terms->gave_up)
+		return;
+	if (n < terms->most)
 	{
 		planned->due.due = bs_tracking_next(&planned->due);
 		return;
@@ -180,6 +189,52 @@ replan(PlannedLane *planned, const BsClaim *claims, int n, int most)
 	for (int i = 0; i < n; i++)
 		planned->due.due = Max(planned->due.due, claims[i].due);
 	plan.look_before = Min(plan.look_before, look);
+}
+
+/*
+ * Has a lane pay for the rows that were locked and passed over by the claim
+ * from there on: the others are not to wait for that.  If there were too many,
+ * the next claim carries on behind them, and then there is one from the start.
+ */
+static void
+pass_over(WorkerLane *lane, const BsLaneDue *from, const BsClaimTerms *terms)
+{
+	lane->resume = terms->gave_up ? terms->last_passed : DT_NOBEGIN;
+	/* All of them were due at once: there is no getting on among these. */
+	if (terms->gave_up && lane->resume == from->due)
+		lane->resume++;
+	if (terms->passed > 0)
+		lane->blocked_until = bs_clock_now() +
+			(int64) terms->passed * LOCKED_PAUSE;
+}
+
+/*
+ * Claims what is due in a lane, at most so many.  "why" is why there is no
+ * account, if there is none.
+ */
+static void
+claim_some(PlannedLane *planned, BsAccount *account, const char *why,
+		   int most)
+{
+	WorkerLane *lane = planned->lane;
+	BsLaneDue	from = planned->due;
+	BsClaimTerms terms = {
+		.now = claimed_at,
+		.most = most,
+		.lease = lease_from(claimed_at, account),
+		.patience = PATIENCE,
+		.is_held = bs_job_is_held
+	};
+	BsClaim    *claims;
+	int			n;
+
+	from.due = Max(from.due, lane->resume);
+	claims = bs_tracking_claim(&from, &terms, &n);
+	take_claims(claims, n, lane, account, why);
+	replan(planned, claims, n, &terms);
+	pass_over(lane, &from, &terms);
+	lane->full = n == most;
+	lane->misses = n == 0 ? lane->misses + 1 : 0;
 }
 
 /*
@@ -194,11 +249,11 @@ claim_lane(PlannedLane *planned)
 	char	   *why = NULL;
 	BsAccount  *account;
 	int			most = HOPELESS_BATCH;
-	int			n = 0;
 	int64		next = 0;
 
-	lane->full = false;
-	if (bs_lanes_next(lane, clock) > clock)
+	/* What is locked by whoever tracks it is not to pile up here. */
+	lane->full = lane->unrecorded >= BS_MOST_UNRECORDED;
+	if (lane->full || bs_lanes_next(lane, clock) > clock)
 		return false;
 	account = bs_account_try(planned->due.provider, planned->due.role, &why);
 	if (account == NULL)
@@ -208,16 +263,7 @@ claim_lane(PlannedLane *planned)
 				   bs_lanes_allowance(lane, account, bs_jobs_in_flight(),
 									  clock, &next));
 	if (most > 0)
-	{
-		BsClaim    *claims = bs_tracking_claim(&planned->due, claimed_at,
-											   most, lease_from(claimed_at,
-																account), &n);
-
-		take_claims(claims, n, lane, account, why);
-		replan(planned, claims, n, most);
-		lane->full = n == most;
-		lane->misses = n == 0 ? lane->misses + 1 : 0;
-	}
+		claim_some(planned, account, why, most);
 	else if (next != BS_NEVER)
 		lane->blocked_until = next;
 	else
@@ -266,7 +312,7 @@ bs_claims_make(void)
  * the job is finished.
  */
 void
-bs_claims_start(dlist_head *under_way, dlist_head *finished)
+bs_claims_start(dlist_head *under_way)
 {
 	while (!dlist_is_empty(&claimed))
 	{
@@ -275,7 +321,10 @@ bs_claims_start(dlist_head *under_way, dlist_head *finished)
 		if (job->account != NULL)
 			bs_job_begin(job);
 		dlist_delete(&job->node);
-		dlist_push_tail(job->begun ? under_way : finished, &job->node);
+		if (job->begun)
+			dlist_push_tail(under_way, &job->node);
+		else
+			bs_records_add(job);
 	}
 }
 

@@ -12,7 +12,7 @@ extern void bs_claims_begin(void);
 extern void bs_claims_look(bool changed);
 extern void bs_claims_make(void);
 extern void bs_claims_note_due(const WorkerLane *lane, TimestampTz due);
-extern void bs_claims_start(dlist_head *under_way, dlist_head *finished);
+extern void bs_claims_start(dlist_head *under_way);
 extern void bs_claims_keep(dlist_head *under_way);
 extern void bs_claims_drop(void);
 extern int64 bs_claims_next(TimestampTz now, int64 clock,

@@ -10,9 +10,11 @@
 
 #include "audit.h"
 #include "clock.h"
+#include "common/hashfn.h"
 #include "pool.h"
 #include "settlement.h"
 #include "stats.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker_job.h"
@@ -22,6 +24,101 @@
 
 static BsPool pool = {.name = "browser_session job"};
 static int	in_flight = 0;		/* jobs that have an account */
+
+/* The session of a job, in the job's memory. */
+typedef struct HeldKey
+{
+	const char *provider;
+	const char *session_id;
+} HeldKey;
+
+typedef struct HeldEntry
+{
+	HeldKey		key;			/* must be first */
+	const WorkerJob *job;
+} HeldEntry;
+
+static HTAB *held = NULL;		/* HeldKey -> HeldEntry */
+
+static uint32
+hash_key(const void *key, Size size)
+{
+	const HeldKey *held_key = key;
+	const char *provider = held_key->provider;
+	const char *session_id = held_key->session_id;
+
+	(void) size;
+	return hash_combine(hash_bytes((const unsigned char *) provider,
+								   (int) strlen(provider)),
+						hash_bytes((const unsigned char *) session_id,
+								   (int) strlen(session_id)));
+}
+
+static int
+compare_keys(const void *a, const void *b, Size size)
+{
+	const HeldKey *x = a;
+	const HeldKey *y = b;
+	int			result = strcmp(x->session_id, y->session_id);
+
+	(void) size;
+	return result != 0 ? result : strcmp(x->provider, y->provider);
+}
+
+/*
+ * Makes ready, once per process.
+ */
+void
+bs_jobs_begin(void)
+{
+	HASHCTL		control = {
+		.keysize = sizeof(HeldKey),
+		.entrysize = sizeof(HeldEntry),
+		.hash = hash_key,
+		.match = compare_keys,
+		.hcxt = TopMemoryContext
+	};
+
+	held = hash_create("browser_session jobs", 256, &control,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
+					   HASH_CONTEXT);
+}
+
+/*
+ * Notes that this process has the claim of a session.  An older job may be of
+ * the same session, if that has been tracked anew.
+ */
+static void
+hold(const WorkerJob *job)
+{
+	HeldKey		key = {job->claim.provider, job->claim.session_id};
+	bool		found;
+	HeldEntry  *entry = hash_search(held, &key, HASH_ENTER, &found);
+
+	entry->key = key;
+	entry->job = job;
+}
+
+static void
+let_go(const WorkerJob *job)
+{
+	HeldKey		key = {job->claim.provider, job->claim.session_id};
+	const HeldEntry *entry = hash_search(held, &key, HASH_FIND, NULL);
+
+	if (entry != NULL && entry->job == job)
+		hash_search(held, &key, HASH_REMOVE, NULL);
+}
+
+/*
+ * Has this process the claim of that session?
+ */
+bool
+bs_job_is_held(const char *provider, const char *session_id)
+{
+	HeldKey		key = {provider, session_id};
+
+	return hash_search(held, &key, HASH_FIND, NULL) != NULL;
+}
 
 /*
  * Returns how many jobs are claimed or under way of which anything can be
@@ -78,6 +175,7 @@ bs_job_create(const BsClaim *claim, WorkerLane *lane, BsAccount *account)
 	job->claim.role = pstrdup(claim->role);
 	job->claim.session_id = pstrdup(claim->session_id);
 	job->claim.reason = pstrdup(claim->reason);
+	hold(job);
 	job->lane = lane;
 	/* The attempts that can come: one that was lost, and this one. */
 	job->attempt = palloc(sizeof(BsAttempt) * 2);
@@ -217,11 +315,46 @@ bs_jobs_rest(void)
 }
 
 /*
+ * Sets a job aside whose attempts are written and whose row is locked: it goes
+ * into a new piece of memory, with no more than recording the row takes.
+ */
+WorkerJob *
+bs_job_set_aside(WorkerJob *job)
+{
+	MemoryContext context = bs_pool_take(&pool);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	WorkerJob  *copy = palloc(sizeof(WorkerJob));
+	BsSettlement *settlement = &copy->settlement;
+
+	*copy = *job;
+	copy->context = context;
+	copy->claim.provider = pstrdup(job->claim.provider);
+	copy->claim.role = pstrdup(job->claim.role);
+	copy->claim.session_id = pstrdup(job->claim.session_id);
+	copy->claim.reason = pstrdup(job->claim.reason);
+	settlement->provider = copy->claim.provider;
+	settlement->session_id = copy->claim.session_id;
+	if (settlement->error != NULL)
+		settlement->error = pstrdup(settlement->error);
+	copy->nattempts = 0;
+	copy->attempt = NULL;
+	copy->aside = true;
+	copy->lane->unrecorded++;
+	MemoryContextSwitchTo(old);
+	hold(copy);
+	bs_job_free(job);
+	return copy;
+}
+
+/*
  * Is done with a job.
  */
 void
 bs_job_free(WorkerJob *job)
 {
+	if (job->aside)
+		job->lane->unrecorded--;
+	let_go(job);
 	drop_account(job);
 	bs_pool_give_back(&pool, job->context);
 }

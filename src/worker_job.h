@@ -18,11 +18,13 @@ typedef struct WorkerJob
 	BsAccount  *account;		/* pinned; NULL = nothing can be sent */
 	bool		begun;			/* its exchange has */
 	bool		sent;			/* and was broken off after a request */
+	bool		aside;			/* it is over, and its row was locked */
 	int			nattempts;		/* to be written into the audit */
 	BsAttempt  *attempt;
 	BsSettlement settlement;
 } WorkerJob;
 
+extern void bs_jobs_begin(void);
 extern WorkerJob *bs_job_create(const BsClaim *claim, WorkerLane *lane,
 								BsAccount *account);
 extern void bs_job_begin(WorkerJob *job);
@@ -30,6 +32,8 @@ extern WorkerJob *bs_job_finish(BsExchange *exchange);
 extern void bs_job_fail(WorkerJob *job, const char *error);
 extern void bs_job_give_back(WorkerJob *job, const char *error);
 extern void bs_job_note_lost(WorkerJob *job);
+extern WorkerJob *bs_job_set_aside(WorkerJob *job);
+extern bool bs_job_is_held(const char *provider, const char *session_id);
 extern void bs_job_free(WorkerJob *job);
 extern void bs_jobs_rest(void);
 extern int	bs_jobs_in_flight(void);

@@ -89,6 +89,7 @@ bs_lanes_get(const char *server, const char *role)
 	lane = hash_search(lanes, &key, HASH_ENTER, &found);
 	memset((char *) lane + sizeof(key), 0, sizeof(*lane) - sizeof(key));
 	lane->server = of;
+	lane->resume = DT_NOBEGIN;
 	return lane;
 }
 

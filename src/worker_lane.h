@@ -35,6 +35,8 @@ typedef struct WorkerLane
 	int64		blocked_until;	/* no use in claiming before */
 	int			misses;			/* claims in a row that found it locked */
 	bool		full;			/* no more before an exchange is over */
+	int			unrecorded;		/* that are over, their rows being locked */
+	TimestampTz resume;			/* where the next claim is to begin */
 	uint64		served;			/* number of the last claim here */
 	BsBreaker	breaker;		/* the credential is not accepted */
 } WorkerLane;

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 #include "worker_claim.h"
 #include "worker_job.h"
+#include "worker_record.h"
 #include "worker_step.h"
 
 /* Jobs that one step records at most: bounds its memory. */
@@ -47,9 +48,7 @@
 #define FORGET_PAUSE_MIN	BS_US_PER_S
 
 static dlist_head under_way = DLIST_STATIC_INIT(under_way);
-static dlist_head finished = DLIST_STATIC_INIT(finished);	/* to record */
 static int	table_misses = 0;	/* steps in a row that found a table locked */
-static int	record_misses = 0;	/* the same of a row to be recorded */
 static int	failures = 0;		/* steps in a row that failed */
 static bool beginning = false;	/* what is claimed is being begun */
 static bool one_by_one = false; /* the last step failed */
@@ -67,6 +66,7 @@ void
 bs_step_begin(void)
 {
 	bs_claims_begin();
+	bs_jobs_begin();
 	step_context = AllocSetContextCreate(TopMemoryContext,
 										 "browser_session step",
 										 ALLOCSET_DEFAULT_SIZES);
@@ -91,7 +91,7 @@ bs_step_take(BsExchange *exchange)
 	WorkerJob  *job = bs_job_finish(exchange);
 
 	dlist_delete(&job->node);
-	dlist_push_tail(&finished, &job->node);
+	bs_records_add(job);
 }
 
 /* ----------------------------------------------------------------
@@ -127,74 +127,6 @@ save_lost_attempts(void)
 	return size;
 }
 
-/*
- * Records the first "most" jobs that are over.  Returns how many there were.
- */
-static int
-record_jobs(int most)
-{
-	BsAttempt  *attempts = palloc(sizeof(BsAttempt) * 2 * most);
-	BsSettlement *settlements = palloc(sizeof(BsSettlement) * most);
-	int			nattempts = 0;
-	int			n = 0;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &finished)
-	{
-		const WorkerJob *job = dlist_container(WorkerJob, node, iter.cur);
-
-		if (n == most)
-			break;
-		for (int i = 0; i < job->nattempts; i++)
-			attempts[nattempts++] = job->attempt[i];
-		settlements[n++] = job->settlement;
-	}
-	bs_tracking_save_attempts(attempts, nattempts);
-	bs_tracking_record(settlements, n);
-
-	/* A row that is locked is tried again; its attempts are written. */
-	n = 0;
-	dlist_foreach(iter, &finished)
-	{
-		WorkerJob  *job = dlist_container(WorkerJob, node, iter.cur);
-
-		if (n == most)
-			break;
-		job->settlement.recorded = settlements[n++].recorded;
-		if (job->settlement.next_attempt_at != 0)
-			bs_claims_note_due(job->lane, job->settlement.next_attempt_at);
-	}
-	return n;
-}
-
-/*
- * Forgets, now that it has committed, what has been recorded.  Returns
- * whether any row was locked.
- */
-static bool
-drop_recorded(int n)
-{
-	bool		locked = false;
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &finished)
-	{
-		WorkerJob  *job = dlist_container(WorkerJob, node, iter.cur);
-
-		if (n-- == 0)
-			break;
-		job->nattempts = 0;
-		if (!job->settlement.recorded)
-		{
-			locked = true;
-			continue;
-		}
-		dlist_delete(&job->node);
-		bs_job_free(job);
-	}
-	return locked;
-}
-
 /* ----------------------------------------------------------------
  * Retention
  * ----------------------------------------------------------------
@@ -219,9 +151,11 @@ forget_old(void)
 		forget_at = BS_NEVER;
 	if (now < forget_at)
 		return;
+	/* If it fails, because of a foreign key, the next step is to go on. */
+	forget_at = now + pause;
 	before = GetCurrentTimestamp() - retention;
-	if (bs_tracking_forget_old(before, FORGET_BATCH) < FORGET_BATCH)
-		forget_at = now + pause;
+	if (bs_tracking_forget_old(before, FORGET_BATCH) == FORGET_BATCH)
+		forget_at = now;
 }
 
 /* ----------------------------------------------------------------
@@ -306,9 +240,7 @@ set_outlook(WorkerOutlook *outlook, bool again)
 		bs_jobs_in_flight() > 0 ? "ending sessions" : "waiting";
 	outlook->next_due = DT_NOEND;
 	outlook->next = forget_at;
-	if (!dlist_is_empty(&finished))
-		outlook->next = Min(outlook->next,
-							clock + bs_lock_pause(record_misses));
+	outlook->next = Min(outlook->next, bs_records_next(clock));
 	if (!idle)
 	{
 		outlook->next = Min(outlook->next,
@@ -324,7 +256,7 @@ set_outlook(WorkerOutlook *outlook, bool again)
  * do at once.
  */
 static bool
-do_step(bool look, int *recorded, Size *saved)
+do_step(bool look, Size *saved)
 {
 	if (look)
 		not_home = !bs_tracking_is_home();
@@ -333,7 +265,7 @@ do_step(bool look, int *recorded, Size *saved)
 	if (clock_shift != 0 && !not_home)
 		bs_tracking_shift_pauses(clock_shift);
 	*saved = save_lost_attempts();
-	*recorded = record_jobs(one_by_one ? 1 : RECORD_BATCH);
+	bs_records_make(one_by_one ? 1 : RECORD_BATCH);
 	if (browser_session_enabled && !not_home)
 	{
 		bs_claims_look(look);
@@ -351,10 +283,8 @@ WorkerVerdict
 bs_step_run(bool look, WorkerOutlook *outlook)
 {
 	WorkerVerdict verdict;
-	int			recorded = 0;
 	Size		saved = 0;
 	bool		again;
-	bool		locked;
 
 	/* Whoever commits from now on wakes us: we may not see his row. */
 	bs_roster_show("working", bs_jobs_in_flight(), DT_NOEND);
@@ -369,7 +299,7 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 	}
 	if (look)
 		outlook->added = DT_NOEND;
-	again = do_step(look, &recorded, &saved);
+	again = do_step(look, &saved);
 	commit_transaction();
 	took_over = true;
 	clock_shift = 0;
@@ -377,14 +307,12 @@ bs_step_run(bool look, WorkerOutlook *outlook)
 		bs_roster_saved(saved);
 	table_misses = failures = 0;
 	beginning = true;
-	locked = drop_recorded(recorded);
-	record_misses = locked ? record_misses + 1 : 0;
-	one_by_one = one_by_one && !dlist_is_empty(&finished);
-	bs_claims_start(&under_way, &finished);
+	bs_records_drop();
+	one_by_one = one_by_one && !bs_records_none();
+	bs_claims_start(&under_way);
 	beginning = false;
 	outlook->look = outlook->failed = false;
-	set_outlook(outlook, again ||
-				(!locked && !dlist_is_empty(&finished)));
+	set_outlook(outlook, again);
 	return WORKER_CARRY_ON;
 }
 
@@ -402,9 +330,7 @@ bs_step_fail(WorkerOutlook *outlook)
 	beginning = false;
 	bs_claims_drop();
 	MemoryContextReset(step_context);
-	/* The first of those that are over may be what cannot be recorded. */
-	if (one_by_one && !dlist_is_empty(&finished))
-		dlist_push_tail(&finished, dlist_pop_head_node(&finished));
+	bs_records_fail(one_by_one);
 	one_by_one = true;
 	outlook->state = "recovering from an error";
 	outlook->next = bs_clock_now() +
@@ -436,7 +362,7 @@ bs_step_break_off(const char *error)
 		WorkerJob  *job = dlist_container(WorkerJob, node,
 										  dlist_pop_head_node(&under_way));
 
-		dlist_push_tail(&finished, &job->node);
+		bs_records_add(job);
 		if (job->account != NULL)
 			bs_job_give_back(job, error);
 	}
@@ -450,7 +376,6 @@ bs_step_stop(void)
 {
 	WorkerVerdict verdict;
 	const char *why;
-	int			recorded = 0;
 	Size		saved = 0;
 
 	bs_roster_close();
@@ -459,8 +384,9 @@ bs_step_stop(void)
 	if (!begin_transaction(&verdict, &why))
 		return;
 	saved = save_lost_attempts();
-	recorded = record_jobs(STOP_BATCH);
+	bs_records_hurry();
+	bs_records_make(STOP_BATCH);
 	commit_transaction();
 	bs_roster_saved(saved);
-	(void) drop_recorded(recorded);
+	bs_records_drop();
 }
