@@ -122,7 +122,7 @@ read_mapping(Oid server, Oid role, Mapping *mapping)
 static size_t
 read_file(const char *path, char *buffer, size_t size)
 {
-	int			file = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int			file = OpenTransientFile(path, O_RDONLY | O_NONBLOCK);
 	struct stat status;
 	size_t		length = 0;
 	ssize_t		part = 0;

@@ -90,8 +90,8 @@ refuse(Relation table, const char *what, const char *name, const char *why)
 						 whole)));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s\" has constraint \"%s\", which can be deferred",
-					RelationGetRelationName(table), name),
+			 errmsg("table \"%s\" has constraint \"%s\", which can be "
+					"deferred", RelationGetRelationName(table), name),
 			 errdetail_internal("%s", why),
 			 errhint("ALTER TABLE %s DROP CONSTRAINT %s;", whole,
 					 quote_identifier(name))));

@@ -391,6 +391,26 @@ SELECT bsession_untrack('stagehand', 'victim-1'), bsession_expire('stagehand', '
 	(SELECT count(*) FROM bsession_end_expired()) AS swept;
 RESET ROLE;
 
+-- Roles are names: one that is renamed leaves its rows behind, for whoever gets
+-- its name, until the owner changes that
+CREATE ROLE regress_bs_named;
+GRANT USAGE ON FOREIGN SERVER stagehand TO regress_bs_named;
+SET ROLE regress_bs_named;
+SELECT count(*) FROM bsession_track('stagehand', 'named-1', interval '1 hour');
+RESET ROLE;
+ALTER ROLE regress_bs_named RENAME TO regress_bs_renamed;
+SET ROLE regress_bs_renamed;
+SELECT session_id FROM bsession_tracked;
+RESET ROLE;
+CREATE ROLE regress_bs_named;
+SET ROLE regress_bs_named;
+SELECT session_id FROM bsession_tracked;
+RESET ROLE;
+UPDATE bsession_tracked SET tracked_by = 'regress_bs_renamed' WHERE tracked_by = 'regress_bs_named';
+SET ROLE regress_bs_renamed;
+SELECT session_id FROM bsession_tracked;
+RESET ROLE;
+
 -- SQL in ids, metadata and names is text
 CREATE SERVER "s'); DROP TABLE bsession_tracked; --" FOREIGN DATA WRAPPER browser_session OPTIONS (provider 'stagehand', base_url :'base');
 CREATE USER MAPPING FOR PUBLIC SERVER "s'); DROP TABLE bsession_tracked; --" OPTIONS (api_key 'sim-key');
@@ -456,5 +476,7 @@ DROP FUNCTION public.attempt, public.end_as_owner, public.track_as_owner, public
 DROP PROCEDURE public.call_all;
 DROP TABLE public.way;
 REVOKE ALL ON SCHEMA public FROM regress_bs_app;
-DROP OWNED BY regress_bs_app, regress_bs_evil, regress_bs_owner, regress_bs_bypass;
-DROP ROLE regress_bs_app, regress_bs_evil, regress_bs_owner, regress_bs_bypass;
+DROP OWNED BY regress_bs_app, regress_bs_evil, regress_bs_owner, regress_bs_bypass,
+	regress_bs_named, regress_bs_renamed;
+DROP ROLE regress_bs_app, regress_bs_evil, regress_bs_owner, regress_bs_bypass,
+	regress_bs_named, regress_bs_renamed;
