@@ -20,8 +20,8 @@
 
 /*
  * Returns a part in the current memory context, in lower case if asked for,
- * or NULL if the URL does not have it.  Frees the URL and throws if there is no
- * memory.
+ * or NULL if the URL does not have it.  Frees the URL and throws if there is
+ * no memory.
  */
 static char *
 copy_part(CURLU *url, CURLUPart what, unsigned int flags, bool lower)
