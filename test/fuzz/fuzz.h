@@ -15,7 +15,7 @@
 typedef struct Input
 {
 	char	   *head;			/* its lines */
-	char	   *rest;			/* NUL-terminated; may hold NUL bytes too */
+	char	   *rest;			/* ends with a NUL; may hold others */
 	size_t		rest_length;
 } Input;
 
