@@ -95,7 +95,7 @@ current_run(void)
 
 	if (last != NULL && last->level == level && last->written == 0)
 		return last;
-	if (nruns == room)
+	if (run == NULL || nruns == room)
 	{
 		room = Max(2 * room, 8);
 		if (run == NULL)

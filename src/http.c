@@ -202,7 +202,9 @@ note_shortage(void)
 		return;
 	http.spoiled = true;
 	dlist_foreach(iter, &http.active)
+	{
 		dlist_container(HttpTransfer, node, iter.cur)->spoiled = true;
+	}
 }
 
 /*

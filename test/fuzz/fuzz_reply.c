@@ -379,7 +379,9 @@ check_node(json_t *node, const char *secret)
 	else if (json_is_array(node))
 	{
 		json_array_foreach(node, i, value)
+		{
 			check_node(value, secret);
+		}
 	}
 	else
 	{

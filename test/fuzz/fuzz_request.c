@@ -364,15 +364,19 @@ put_in_json(json_t *node, const char *id)
 	{
 		copy = json_pack("{}");
 		json_object_foreach(node, name, value)
+		{
 			json_object_set_new(copy, put_in(name, id, '\0'),
 								put_in_json(value, id));
+		}
 		return copy;
 	}
 	if (json_is_array(node))
 	{
 		copy = json_pack("[]");
 		json_array_foreach(node, i, value)
+		{
 			json_array_append_new(copy, put_in_json(value, id));
+		}
 		return copy;
 	}
 	return json_incref(node);
@@ -495,7 +499,7 @@ check_wiped(Case *c)
 {
 	HttpRequest *request = &c->request;
 	size_t		length = strlen(request->url);
-	size_t		header_length[BS_HTTP_MAX_HEADERS];
+	size_t		header_length[BS_HTTP_MAX_HEADERS] = {0};
 	size_t		stop = c->id.stop_url != NULL ? strlen(c->id.stop_url) : 0;
 
 	for (int i = 0; i < request->nheaders; i++)

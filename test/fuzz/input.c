@@ -109,7 +109,7 @@ find_provider(const char *name)
 {
 	const BsProvider *provider = bs_provider_find(name);
 	unsigned	sum = 0;
-	int			n = 0;
+	int			n = 1;
 
 	if (provider != NULL)
 		return provider;

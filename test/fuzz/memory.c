@@ -89,6 +89,15 @@ charge(size_t size)
 	must(used <= limit, "%zu bytes at once, %zu are allowed", used, limit);
 }
 
+static void *
+grow(void *array, size_t size)
+{
+	void	   *larger = realloc(array, size);
+
+	must(larger != NULL, "no memory");
+	return larger;
+}
+
 void *
 palloc(Size size)
 {
@@ -96,9 +105,8 @@ palloc(Size size)
 	if (nblocks == room)
 	{
 		room = room * 2 + 64;
-		block = realloc(block, room * sizeof(*block));
-		block_size = realloc(block_size, room * sizeof(*block_size));
-		must(block != NULL && block_size != NULL, "no memory");
+		block = grow(block, room * sizeof(*block));
+		block_size = grow(block_size, room * sizeof(*block_size));
 	}
 	block[nblocks] = malloc(size > 0 ? size : 1);
 	block_size[nblocks] = size;

@@ -130,7 +130,7 @@ undo(char *text, char kind)
 		else if (*text == kind && text[1] > 0 &&
 				 ispunct((unsigned char) text[1]))
 		{
-			c = text[1];
+			c = (unsigned char) text[1];
 			length = 2;
 		}
 		if (c <= 0 || c > 0x7f)
