@@ -4,9 +4,9 @@
  *		are due.
  *
  * It sleeps until the next session is due, and is woken at commit by whoever
- * adds an earlier one.  With nothing due it runs no statement at all.  What it
- * does when it is awake are steps (worker_step.c) and, between them, carrying
- * the exchanges on.
+ * adds an earlier one.  With nothing due it runs no statement but those of the
+ * retention.  What it does when it is awake are steps (worker_step.c) and,
+ * between them, carrying the exchanges on.
  *
  * Asked to go, it gives back what is under way and goes at once.  If it
  * crashes, what it had claimed is found by the next one.
