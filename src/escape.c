@@ -128,6 +128,8 @@ undo_entity(const char *text, size_t length, char *bytes, size_t *nbytes)
 		{"&grave;", '`'}, {"&semi;", ';'}, {"&lpar;", '('}, {"&rpar;", ')'},
 		{"&nbsp;", ' '}
 	};
+	char		first = length < 2 ? '\0' :
+		(char) pg_ascii_tolower((unsigned char) text[1]);
 	bool		hex = length > 2 && (text[2] == 'x' || text[2] == 'X');
 	size_t		start = hex ? 3 : 2;
 	size_t		digits;
@@ -135,8 +137,12 @@ undo_entity(const char *text, size_t length, char *bytes, size_t *nbytes)
 
 	for (int i = 0; i < (int) lengthof(names); i++)
 	{
-		size_t		n = strlen(names[i].name);
+		size_t		n;
 
+		/* A text can be all ampersands. */
+		if (names[i].name[1] != first)
+			continue;
+		n = strlen(names[i].name);
 		if (length >= n && pg_strncasecmp(text, names[i].name, n) == 0)
 		{
 			*bytes = names[i].c;
