@@ -97,12 +97,15 @@ current_run(void)
 		return last;
 	if (run == NULL || nruns == room)
 	{
-		room = Max(2 * room, 8);
+		int			more = Max(2 * room, 8);
+
 		if (run == NULL)
 			run = MemoryContextAlloc(TopTransactionContext,
-									 sizeof(Run) * room);
+									 sizeof(Run) * more);
 		else
-			run = repalloc(run, sizeof(Run) * room);
+			run = repalloc(run, sizeof(Run) * more);
+		/* Not before: the transaction can outlive want of memory. */
+		room = more;
 	}
 	last = &run[nruns++];
 	last->level = level;

@@ -130,13 +130,15 @@ bs_records_hurry(void)
 }
 
 /*
- * Sets a job aside whose row is locked.
+ * Sets a job aside whose row is locked.  It stays where it is until it is
+ * in its new memory, its neighbours being those of the old one.
  */
 static void
 set_aside(WorkerJob *job)
 {
 	if (!job->aside)
 		job = bs_job_set_aside(job);
+	dlist_delete(&job->node);
 	if (naside == 0 && !in_round)
 	{
 		misses = 0;
@@ -147,15 +149,22 @@ set_aside(WorkerJob *job)
 }
 
 /*
- * Forgets, now that the transaction has committed, what it has recorded.
+ * Forgets, now that the transaction has committed, what it has recorded.  If
+ * that throws, for want of memory, bs_records_fail() has the rest tried again,
+ * but its attempts are written.
  */
 void
 bs_records_drop(void)
 {
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &tried)
+	{
+		dlist_container(WorkerJob, node, iter.cur)->nattempts = 0;
+	}
 	while (!dlist_is_empty(&tried))
 	{
-		WorkerJob  *job = dlist_container(WorkerJob, node,
-										  dlist_pop_head_node(&tried));
+		WorkerJob  *job = dlist_head_element(WorkerJob, node, &tried);
 
 		if (!job->settlement.recorded)
 		{
@@ -163,6 +172,7 @@ bs_records_drop(void)
 			continue;
 		}
 		any_recorded = any_recorded || job->aside;
+		dlist_delete(&job->node);
 		bs_job_free(job);
 	}
 	if (!in_round || left > 0)
