@@ -10,7 +10,8 @@
  * once, and what has been read up to then is never freed.
  *
  * The functions are those of the whole process, another library's jansson
- * included, for which they are malloc() and free().
+ * included.  They pass everything on to those that were set before, malloc()
+ * and free() if nobody has.
  *
  * Needs no server: it is built into the fuzz targets as well.
  */
@@ -35,6 +36,10 @@ static union
 	double		for_alignment_too;
 }			reserve;
 
+/* What was set before. */
+static json_malloc_t next_malloc;
+static json_free_t next_free;
+
 static size_t reserve_used = 0;
 static bool reading = false;
 
@@ -44,7 +49,7 @@ static bool reading = false;
 static void *
 give(size_t size)
 {
-	void	   *memory = malloc(size);
+	void	   *memory = next_malloc(size);
 
 	if (memory != NULL || !reading)
 		return memory;
@@ -65,7 +70,7 @@ take_back(void *memory)
 	uintptr_t	place = (uintptr_t) memory - (uintptr_t) &reserve;
 
 	if (place >= sizeof(reserve))
-		free(memory);
+		next_free(memory);
 }
 
 /*
@@ -77,7 +82,10 @@ bs_json_memory_begin(void)
 	static bool ready = false;
 
 	if (!ready)
+	{
+		json_get_alloc_funcs(&next_malloc, &next_free);
 		json_set_alloc_funcs(give, take_back);
+	}
 	ready = true;
 	reserve_used = 0;
 	reading = true;
