@@ -93,4 +93,11 @@ typedef bool bs_which_indexes;
 	index_beginscan((table), (index), (snapshot), (nkeys), 0)
 #endif
 
+/* In 15.0 it has another name, which all of 15 know. */
+#if PG_VERSION_NUM >= 160000
+#define bs_init_rows(fcinfo) InitMaterializedSRF((fcinfo), 0)
+#else
+#define bs_init_rows(fcinfo) SetSingleFuncCall((fcinfo), 0)
+#endif
+
 #endif							/* BS_COMPAT_H */

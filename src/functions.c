@@ -15,6 +15,7 @@
 #include "audit.h"
 #include "catalog/pg_type_d.h"
 #include "clock.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "functions.h"
@@ -346,7 +347,7 @@ bsession_end_many(PG_FUNCTION_ARGS)
 	ManyCall	call;
 
 	memset(&call, 0, sizeof(call));
-	InitMaterializedSRF(fcinfo, 0);
+	bs_init_rows(fcinfo);
 	bs_rows_check_type(rsinfo->setDesc);
 	read_ids(fcinfo, &call);
 	call.context = AllocSetContextCreate(CurrentMemoryContext,

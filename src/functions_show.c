@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "provider.h"
@@ -33,7 +34,7 @@ bsession_providers(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	const BsProvider *provider;
 
-	InitMaterializedSRF(fcinfo, 0);
+	bs_init_rows(fcinfo);
 	if (rsinfo->setDesc->natts != BS_NFIELDS + 2)
 		elog(ERROR, "unexpected row type of bsession_providers()");
 	for (int i = 0; (provider = bs_provider_at(i)) != NULL; i++)
@@ -156,7 +157,7 @@ bsession_server_counters(PG_FUNCTION_ARGS)
 	BsCounters *counters;
 	int			n;
 
-	InitMaterializedSRF(fcinfo, 0);
+	bs_init_rows(fcinfo);
 	if (rsinfo->setDesc->natts != COUNTER_COLUMNS)
 		elog(ERROR, "unexpected row type of bsession_server_counters()");
 	counters = bs_stats_read(&n);

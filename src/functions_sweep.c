@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "audit.h"
+#include "compat.h"
 #include "encoding.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -308,7 +309,7 @@ bsession_end_expired(PG_FUNCTION_ARGS)
 	Sweep		sweep;
 
 	PreventCommandIfReadOnly("bsession_end_expired()");
-	InitMaterializedSRF(fcinfo, 0);
+	bs_init_rows(fcinfo);
 	bs_rows_check_type(rsinfo->setDesc);
 	if (!bs_tracking_is_home())
 		ereport(ERROR,
