@@ -148,7 +148,7 @@ sub gaps
 	is($node->end('dead', 'carried-on')->{outcome},
 		'unreachable', 'a direct call that fails');
 	# However often the worker has tried meanwhile, it is not to give up.
-	$node->configure(max_attempts => 10000);
+	$node->configure(max_attempts => 1000);
 	my $row;
 	wait_until(
 		'the worker has tried',
