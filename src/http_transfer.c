@@ -26,6 +26,9 @@
 /* Bytes of header lines that are read: many times what a provider sends. */
 #define MAX_HEADER_BYTES	(64 * 1024)
 
+/* Most Content-Lengths: to find one more, libcurl goes through all lines. */
+#define MAX_LENGTHS			8
+
 /*
  * How long after the time-out libcurl may still say so itself, in µs: some
  * versions forget a transfer, which would be waited for for ever.
@@ -623,6 +626,8 @@ find_flaw(HttpTransfer *transfer, HttpFailure *failure)
 		 curl_easy_header(transfer->easy, "content-length", i, CURLH_HEADER,
 						  -1, &other) == CURLHE_OK; i++)
 	{
+		if (i == MAX_LENGTHS)
+			return header_limit;
 		if (strcmp(other->value, length) != 0)
 			return "it has two different lengths";
 	}
