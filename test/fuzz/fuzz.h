@@ -20,7 +20,7 @@ typedef struct Input
 } Input;
 
 /* memory.c: palloc() and its kin */
-extern void memory_begin(size_t input_length);
+extern void memory_begin(size_t input_length, size_t more);
 extern void memory_end(void);
 
 /* input.c */

@@ -417,7 +417,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	List	   *options;
 	Raised		raised;
 
-	memory_begin(length);
+	memory_begin(length, 0);
 	input_read(&input, data, length);
 	whose = input_get(&input, "of");
 	catalog = whose == NULL || strcmp(whose, "server") == 0 ?

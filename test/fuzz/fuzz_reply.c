@@ -512,7 +512,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	Case		c;
 	BsJudgement judgement;
 
-	memory_begin(length);
+	memory_begin(length, 0);
 	input_read(&input, data, length);
 	if (read_case(&input, &c))
 	{

@@ -544,7 +544,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	Case		c;
 	const char *ask;
 
-	memory_begin(length);
+	/* A path can have the id in as many places as there is room for. */
+	memory_begin(length, length * length);
 	input_read(&input, data, length);
 	memset(&c, 0, sizeof(c));
 	if (input_service(&input, &c.service))

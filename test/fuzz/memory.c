@@ -41,12 +41,13 @@ fail(const char *file, int line, const char *format,...)
 }
 
 /*
- * Begins with an input of that many bytes.
+ * Begins with an input of that many bytes, which may take so many more than
+ * its length says.
  */
 void
-memory_begin(size_t input_length)
+memory_begin(size_t input_length, size_t more)
 {
-	limit = BYTES_AT_LEAST + BYTES_PER_BYTE * input_length;
+	limit = BYTES_AT_LEAST + BYTES_PER_BYTE * input_length + more;
 	used = 0;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began);
 }

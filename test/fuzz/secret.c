@@ -133,6 +133,9 @@ undo(char *text, char kind)
 			c = (unsigned char) text[1];
 			length = 2;
 		}
+		/* A byte that is shown so, such as \xca, has no letter to give away. */
+		if (c > 0x7f && length == 4 && text[1] == 'x')
+			c = '?';
 		if (c <= 0 || c > 0x7f)
 		{
 			c = (unsigned char) *text;
