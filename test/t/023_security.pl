@@ -189,7 +189,9 @@ evil_tracks('lease', 10, 'now()');
 	ends_beside(20);
 	my $waiting = unrecorded('big');
 	cmp_ok($waiting, '>=', 256, 'locked rows: many outcomes wait');
-	cmp_ok($waiting, '<=', 256 + $in_flight,
+	# Beyond the limit there can be those that one step sets aside, and those
+	# that it has claimed before it did.
+	cmp_ok($waiting, '<=', 256 + 2 * $in_flight,
 		'… and their role gets no more claims');
 	my $growth = resident() - $before;
 	cmp_ok($growth, '<', 25_000, '… nor are their replies kept');
