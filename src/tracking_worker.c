@@ -86,6 +86,7 @@ static BsStatement forget_attempts = {
 	.sql = "DELETE FROM @.bsession_audit WHERE ctid = ANY (ARRAY("
 	" SELECT ctid FROM @.bsession_audit WHERE at < $1 AND id <="
 	"  (SELECT max(id) FROM (SELECT id FROM @.bsession_audit"
+	"   WHERE at < pg_catalog.now()"
 	"   ORDER BY id LIMIT $2) AS first)"
 	" FOR UPDATE SKIP LOCKED))",
 	.narguments = 2,
