@@ -72,7 +72,7 @@ SELECT outcome, done, http_status, attempts, response
 FROM bsession_end('closed', 's1');
 RESET ROLE;
 
--- Fails: a file with the key that cannot be read, or holds none
+-- Fails: a file with the key that cannot be read, or is none
 CREATE USER MAPPING FOR CURRENT_USER SERVER closed OPTIONS (
 	api_key_file '/nonexistent/key');
 SELECT bsession_end('closed', 's1');
