@@ -109,7 +109,7 @@ sub machine
 	my ($directory) = @_;
 	my @cpus = map { /^model name\s*:\s*(.*)/ ? $1 : () } proc('cpuinfo');
 	my ($memory) = map { /^MemTotal:\s+(\d+)/ ? $1 : () } proc('meminfo');
-	my ($kernel) = map { /^Linux version (\S+)/ ? $1 : () } proc('version');
+	my ($kernel) = map { /^Linux version ([\d.]+)/ ? $1 : () } proc('version');
 	my $type = qx(findmnt -n -o FSTYPE -T '$directory');
 
 	chomp $type;
