@@ -54,7 +54,8 @@ FROM (
 	SELECT 'type ' || t.typname, t.typowner, a.*
 	FROM member AS m JOIN pg_type AS t ON m.classid = 'pg_type'::regclass AND m.objid = t.oid,
 		aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) AS a
-	WHERE t.typname !~ '^_'
+	-- From 17 on a relation's own type is a member, too.
+	WHERE t.typname !~ '^_' AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = t.typrelid AND c.relkind <> 'c')
 	UNION ALL
 	SELECT 'wrapper ' || w.fdwname, w.fdwowner, a.*
 	FROM member AS m JOIN pg_foreign_data_wrapper AS w ON m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = w.oid,
