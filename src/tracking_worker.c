@@ -212,8 +212,9 @@ bs_tracking_forget_old(TimestampTz before, int most)
 }
 
 /*
- * Returns how much is to be done this moment; -1 if that cannot be known
- * without waiting for somebody's lock.
+ * Returns how much is to be done this moment; -1 if that cannot be known: not
+ * without waiting for somebody's lock, or because the table was moved away,
+ * of which the worker's state tells.
  */
 int64
 bs_tracking_due_now(void)
@@ -223,8 +224,8 @@ bs_tracking_due_now(void)
 	int64		result;
 	bool		null;
 
-	bs_extension_get(&extension);
-	if (!ConditionalLockRelationOid(extension.tracked, AccessShareLock))
+	if (!bs_extension_find(&extension) ||
+		!ConditionalLockRelationOid(extension.tracked, AccessShareLock))
 		return -1;
 	bs_statement_begin_reading(&scope);
 	(void) bs_statement_run(&scope, &due_now, NULL, NULL);
