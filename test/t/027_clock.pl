@@ -1,4 +1,4 @@
-# 024_clock.pl
+# 027_clock.pl
 #
 # The clock on the wall is set while the server runs, forward as after a pause
 # of the machine, and back as by NTP.  Expiries follow it at once; a pause
