@@ -10,7 +10,6 @@
  *
  * Both files are in the directory that BS_PRETEND_NETWORK names.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>

@@ -6,8 +6,6 @@
  * an int64, by how many microseconds that clock goes ahead.  A test changes
  * it at any time.  The monotonic clock is as it was.
  */
-#define _GNU_SOURCE
-
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -12,7 +12,8 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
 use BrowserSession::Node;
-use BrowserSession::Poll qw(wait_until);
+use BrowserSession::Poll    qw(wait_until);
+use BrowserSession::Preload qw(library preloaded);
 use BrowserSession::Wire;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -159,18 +160,8 @@ SQL
 
 # With a libcurl that forgets time-outs, they are kept all the same.
 {
-	my $directory = PostgreSQL::Test::Utils::tempdir();
-	my $library = "$directory/forget_timeout.so";
-
-	PostgreSQL::Test::Utils::system_or_bail(
-		$ENV{CC} // 'cc', '-D_GNU_SOURCE', '-shared', '-fPIC', '-o', $library,
-		"$FindBin::RealBin/../forget_timeout.c", '-ldl');
 	$node->stop;
-	{
-		local $ENV{LD_PRELOAD} = join ' ', grep { length } $ENV{LD_PRELOAD} // '',
-		  $library;
-		$node->start;
-	}
+	preloaded(library('forget_timeout'), sub { $node->start; });
 	$row = end('silence', { timeout => 300 }, statement_timeout => '60s');
 	is($row->{outcome}, 'timed_out', 'silence, and libcurl has no time-out');
 	like(

@@ -7,15 +7,15 @@
 #   $clock->start(sub { $node->start; });
 #   $clock->set(3600);                     an hour ahead from now on
 #
-# The clock is test/set_clock.c, compiled here.
+# The clock is test/set_clock.c.
 
 package BrowserSession::Clock;
 
 use strict;
 use warnings;
 
+use BrowserSession::Preload qw(library preloaded);
 use Cwd                     ();
-use File::Basename          qw(dirname);
 use PostgreSQL::Test::Utils ();
 
 sub new
@@ -24,11 +24,8 @@ sub new
 	my $directory = Cwd::abs_path(PostgreSQL::Test::Utils::tempdir());
 	my $self = bless {
 		file => "$directory/ahead",
-		library => "$directory/set_clock.so" }, $class;
+		library => library('set_clock') }, $class;
 
-	PostgreSQL::Test::Utils::system_or_bail(
-		$ENV{CC} // 'cc', '-std=gnu11', '-O1', '-shared', '-fPIC', '-o',
-		$self->{library}, dirname(__FILE__) . '/../../set_clock.c');
 	$self->set(0);
 	return $self;
 }
@@ -38,10 +35,8 @@ sub start
 {
 	my ($self, $code) = @_;
 	local $ENV{SET_CLOCK_FILE} = $self->{file};
-	local $ENV{LD_PRELOAD} = join ' ', grep { defined && length }
-	  $ENV{LD_PRELOAD}, $self->{library};
 
-	return $code->();
+	return preloaded($self->{library}, $code);
 }
 
 # Sets the clock so many seconds ahead of the machine's.

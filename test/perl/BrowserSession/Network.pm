@@ -14,7 +14,7 @@ package BrowserSession::Network;
 use strict;
 use warnings;
 
-use File::Basename qw(dirname);
+use BrowserSession::Preload qw(library preloaded);
 use PostgreSQL::Test::Utils ();
 
 sub new
@@ -22,22 +22,19 @@ sub new
 	my ($class) = @_;
 	my $directory = PostgreSQL::Test::Utils::tempdir();
 
-	PostgreSQL::Test::Utils::system_or_bail(
-		$ENV{CC} // 'cc', '-O1', '-shared', '-fPIC', '-o',
-		"$directory/pretend_network.so",
-		dirname(__FILE__) . '/../../pretend_network.c', '-ldl');
-	return bless { directory => $directory, names => {} }, $class;
+	return bless {
+		directory => $directory,
+		library => library('pretend_network'),
+		names => {} }, $class;
 }
 
 # Runs code whose servers are in this network.
 sub inside
 {
 	my ($self, $code) = @_;
-	local $ENV{LD_PRELOAD} = join ' ', grep { defined && length }
-	  $ENV{LD_PRELOAD}, "$self->{directory}/pretend_network.so";
 	local $ENV{BS_PRETEND_NETWORK} = $self->{directory};
 
-	return $code->();
+	return preloaded($self->{library}, $code);
 }
 
 # Has a name resolve to these addresses from now on.

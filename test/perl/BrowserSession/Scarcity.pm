@@ -17,9 +17,8 @@ use warnings;
 
 use parent -norequire, 'BrowserSession::Worker';
 
+use BrowserSession::Preload qw(preloaded);
 use BrowserSession::Worker;
-use File::Basename qw(dirname);
-use PostgreSQL::Test::Utils ();
 
 # What can be scarce, as scarce.c numbers it.
 my %resource = (
@@ -45,13 +44,10 @@ sub why_not
 sub start_new
 {
 	my ($class, $name, %option) = @_;
-	my $library = library();
-	my $node;
+	my $library = $ENV{SCARCE} // BrowserSession::Preload::library('scarce');
+	my $node =
+	  preloaded($library, sub { $class->SUPER::start_new($name, %option); });
 
-	{
-		local $ENV{LD_PRELOAD} = $library;
-		$node = $class->SUPER::start_new($name, %option);
-	}
 	$node->safe_psql(
 		'postgres',
 		join '',
@@ -63,19 +59,6 @@ sub start_new
 		map { "scarce_$_() RETURNS int" }
 		  qw(calls failed in_use take_descriptors give_back_descriptors));
 	return $node;
-}
-
-sub library
-{
-	my $source = dirname(__FILE__) . '/../../scarce.c';
-	my $library = PostgreSQL::Test::Utils::tempdir() . '/scarce.so';
-
-	return $ENV{SCARCE} if $ENV{SCARCE};
-	PostgreSQL::Test::Utils::system_or_bail(
-		$ENV{CC} // 'cc', '-D_GNU_SOURCE', '-O1', '-fPIC', '-shared', '-I',
-		`pg_config --includedir-server` =~ s/\s//gr,
-		'-o', $library, $source);
-	return $library;
 }
 
 # The call that makes a resource scarce.  pid: an SQL expression, by default
