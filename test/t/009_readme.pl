@@ -108,13 +108,30 @@ CREATE EVENT TRIGGER simulated ON ddl_command_end
 	EXECUTE FUNCTION simulated.redirect();
 SQL
 
+# Where the README sleeps for as long as the worker needs, wait until it has
+# nothing to do.
+$node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION simulated.pg_sleep(double precision) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		PERFORM pg_catalog.pg_sleep(0.1);
+		EXIT WHEN NOT EXISTS (SELECT FROM bsession_tracked
+			WHERE next_attempt_at < clock_timestamp() + interval '1 minute');
+	END LOOP;
+END
+$$;
+SQL
+
 # One psql for all; what it says on either channel goes into one file, in
 # order.
 my $directory = PostgreSQL::Test::Utils::tempdir();
 my $script = '';
 foreach my $i (0 .. $#sql)
 {
-	$script .= "\\echo '#### block $i'\n$sql[$i]{text}\n";
+	my $text = $sql[$i]{text} =~ s/\bpg_sleep\(/simulated.pg_sleep(/gr;
+
+	$script .= "\\echo '#### block $i'\n$text\n";
 }
 PostgreSQL::Test::Utils::append_to_file("$directory/readme.sql", $script);
 IPC::Run::run(

@@ -295,8 +295,7 @@ SQL
 
 # A row that somebody has locked does not hold up others.
 {
-	$node->track('s', "now() + '1 s'", 'locked');
-	my $lock = $node->hold('s', 'locked');
+	my $lock = $node->track_and_hold('s', "now() + '1 s'", 'locked');
 	my $expires = $node->tracked('s', 'locked')->{expires_at};
 	$node->track('s', "'$expires'::timestamptz + '1 ms'", 'beside-lock');
 	ends('beside-lock', 'expiry', 'beside a locked row');
@@ -310,8 +309,8 @@ SQL
 {
 	$node->simulated($sim, 'backlog', 'stagehand', { delay => 20 },
 		max_in_flight => 10);
-	$node->track('backlog', "now() + '1 s'", 'backlog-locked');
-	my $lock = $node->hold('backlog', 'backlog-locked');
+	my $lock =
+	  $node->track_and_hold('backlog', "now() + '1 s'", 'backlog-locked');
 	sql(<<SQL);
 INSERT INTO bsession_tracked (provider, session_id, expires_at)
 SELECT 'backlog', 'backlog-' || i, t.expires_at + i * '1 ms'::interval
@@ -391,7 +390,7 @@ SQL
 
 # A locked row of a session that is being ended holds nobody up either.
 {
-	$node->simulated($sim, 'slow', 'stagehand', { delay => 500 });
+	$node->simulated($sim, 'slow', 'stagehand', { delay => 3000 });
 	$node->track('slow', 'now()', 'locked-late');
 	wait_until('the request arrived',
 		sub { scalar $sim->requests('locked-late') });

@@ -86,16 +86,21 @@ sub simulated
 # Tracks sessions; expires_at is an SQL expression.
 sub track
 {
-	my ($self, $server, $expires_at, @ids) = @_;
+	my ($self, @what) = @_;
 
-	return $self->safe_psql(
-		'postgres',
-		sprintf(
-			'INSERT INTO bsession_tracked (provider, session_id, expires_at)'
-			  . ' SELECT %s, id, %s FROM unnest(ARRAY[%s]::text[]) AS id',
-			BrowserSession::Node::literal($server),
-			$expires_at,
-			join(', ', map { BrowserSession::Node::literal($_) } @ids)));
+	return $self->safe_psql('postgres', track_sql(@what));
+}
+
+sub track_sql
+{
+	my ($server, $expires_at, @ids) = @_;
+
+	return sprintf(
+		'INSERT INTO bsession_tracked (provider, session_id, expires_at)'
+		  . ' SELECT %s, id, %s FROM unnest(ARRAY[%s]::text[]) AS id',
+		BrowserSession::Node::literal($server),
+		$expires_at,
+		join(', ', map { BrowserSession::Node::literal($_) } @ids));
 }
 
 # The row of a tracked session, undef if it is not tracked.
@@ -218,9 +223,9 @@ sub distribution
 # Holds a lock on the row of a session until release().
 sub hold
 {
-	my ($self, $server, $id) = @_;
-	my $query = $self->background(
-			"BEGIN;\nSELECT pg_backend_pid() FROM bsession_tracked WHERE "
+	my ($self, $server, $id, $before) = @_;
+	my $query = $self->background(($before // '')
+		. "BEGIN;\nSELECT pg_backend_pid() FROM bsession_tracked WHERE "
 		  . which($server, $id)
 		  . " FOR UPDATE;\nSELECT pg_sleep(3600);\n");
 
@@ -232,6 +237,16 @@ sub hold
 			  /^(\d+)$/m;
 		});
 	return $query;
+}
+
+# The same for a session that is tracked right before, so that the lock is there
+# when it expires, however slow the machine.
+sub track_and_hold
+{
+	my ($self, $server, $expires_at, $id) = @_;
+
+	return $self->hold($server, $id,
+		track_sql($server, $expires_at, $id) . ";\n");
 }
 
 sub release
