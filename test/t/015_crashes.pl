@@ -6,9 +6,9 @@
 # audit, the lost ones as unknown, and no attempt is counted twice.
 #
 # The moments are random, but are set by the provider's progress, so that
-# they come while requests are under way.  BROWSER_SESSION_ROUNDS crashes and
-# BROWSER_SESSION_SESSIONS make it a longer test, BROWSER_SESSION_SEED a
-# former one again.
+# they come while requests are under way.  There are BROWSER_SESSION_ROUNDS
+# crashes, each with BROWSER_SESSION_SESSIONS more sessions to be ended;
+# BROWSER_SESSION_SEED is a former test again.
 
 use strict;
 use warnings;
@@ -25,10 +25,13 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 my $rounds = $ENV{BROWSER_SESSION_ROUNDS} // 4;
-my $sessions = $ENV{BROWSER_SESSION_SESSIONS} // 300;
+my $sessions = $ENV{BROWSER_SESSION_SESSIONS} // 75;
 my $seed = srand($ENV{BROWSER_SESSION_SEED} // time);
 my $in_flight = 4;
-my @delays = (20, 30, 40, 50);
+
+# Times of the providers in ms.  The last one's are so long that some of its
+# requests are under way at each crash, and it has few sessions.
+my @delays = (20, 30, 40, 50, 1000);
 
 my $sim = BrowserSession::Sim->new;
 
@@ -104,8 +107,6 @@ my @crashes = (
 	],
 	[ 'the server is restarted', sub { $node->restart; } ]);
 
-# A server for each delay, and its share of the sessions.
-my @ids;
 foreach my $i (0 .. $#delays)
 {
 	$node->account(
@@ -114,12 +115,30 @@ foreach my $i (0 .. $#delays)
 			'stagehand', $sim->url('stagehand', delay => $delays[$i])),
 		max_in_flight => $in_flight);
 }
-push @ids, [ 's' . $_ % @delays, "crash-$_" ] foreach 1 .. $sessions;
-$node->safe_psql('postgres',
-	'INSERT INTO bsession_tracked (provider, session_id, expires_at) VALUES '
-	  . join(', ', map { "('$_->[0]', '$_->[1]', now())" } @ids));
 
-# Crash after crash, spread over what is left to be done.
+# Tracks sessions that are due: each server's share, and as many of the last as
+# can be under way.
+my @ids;
+
+sub add_sessions
+{
+	my @new;
+
+	foreach my $i (0 .. $sessions - 1)
+	{
+		my $server = $i < $in_flight ? $#delays : $i % $#delays;
+
+		push @new, [ "s$server", 'crash-' . (@ids + @new) ];
+	}
+	push @ids, @new;
+	$node->safe_psql('postgres',
+		'INSERT INTO bsession_tracked (provider, session_id, expires_at)'
+		  . ' VALUES '
+		  . join(', ', map { "('$_->[0]', '$_->[1]', now())" } @new));
+	return;
+}
+
+# Crash after crash, each while its sessions are being ended.
 my $started = time;
 my @old;
 my $crashed = 0;
@@ -133,11 +152,11 @@ foreach my $round (1 .. $rounds)
 			return if grep { $_ == $pid } @old;
 			return $pid;
 		});
-	my $open = open_sessions() or last;
-	my $target = requests() + int(rand($open / ($rounds - $round + 2)));
+	my $target = requests() + $in_flight + int(rand($sessions / 2));
 	my ($what, $crash) = @{ $crashes[ ($round - 1) % @crashes ] };
 
 	push @old, $worker;
+	add_sessions();
 	wait_until('some sessions were ended',
 		sub { requests() > $target || !open_sessions(); });
 	usleep(rand 30_000);
@@ -151,7 +170,7 @@ my $seconds = time - $started;
 my $settling = time - $last_crash;
 
 is(ask("SELECT count(*) FROM bsession_tracked"),
-	$sessions, 'every session is still there');
+	scalar @ids, 'every session is still there');
 is(ask(<<SQL), 0, '… ended, claimed by nobody, and not due');
 SELECT count(*) FROM bsession_tracked
  WHERE state <> 'ended' OR claimed_by IS NOT NULL OR ended_at IS NULL
@@ -236,7 +255,7 @@ my $requests = 0;
 $requests += $_ foreach values %ends;
 note sprintf
   '%d crashes, %d sessions: %d requests, %d attempts, %d of them unknown; '
-  . '%.1f s; seed %d', $crashed, $sessions, $requests, $rows, $unknown,
+  . '%.1f s; seed %d', $crashed, scalar @ids, $requests, $rows, $unknown,
   $seconds, $seed;
 
 $sim->stop;
