@@ -38,6 +38,21 @@ SELECT outcome, provider_status, http_status FROM bsession_end('acme', 'custom-2
 ALTER SERVER acme OPTIONS (DROP confirm_path);
 SELECT outcome, done, provider_status, http_status, error FROM bsession_end('acme', 'custom-3');
 
+-- Words for one that was over for another reason; a word in no list proves
+-- nothing where one is required
+\set base :sim '/with:word=LOST/acme'
+CREATE SERVER lost FOREIGN DATA WRAPPER browser_session OPTIONS (
+	provider 'custom', base_url :'base',
+	end_method 'PUT', end_path '/v2/browsers/{id}/terminate',
+	end_body '{"reason": "leaked"}',
+	status_field 'state.phase', status_required 'true',
+	live_status 'OPEN,CLOSING', ended_status 'CLOSED',
+	terminal_status 'CRASHED, lost');
+CREATE USER MAPPING FOR PUBLIC SERVER lost OPTIONS (api_key 'sim-key');
+SELECT outcome, done, provider_status, error FROM bsession_end('lost', 'custom-8');
+ALTER SERVER lost OPTIONS (DROP terminal_status);
+SELECT outcome, done, provider_status, error FROM bsession_end('lost', 'custom-9');
+
 -- A built-in provider that has moved
 \set base :sim '/acme'
 CREATE SERVER webdriver FOREIGN DATA WRAPPER browser_session OPTIONS (

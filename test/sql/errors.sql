@@ -89,6 +89,7 @@ SELECT bsession_end_many('closed', NULL);
 SELECT sqlstate_of($$SELECT bsession_end('closed', NULL)$$);
 -- Fails: an array of arrays
 SELECT bsession_end_many('closed', '{{a,b},{c,d}}');
+SELECT sqlstate_of($$SELECT bsession_end_many('closed', '{{a,b},{c,d}}')$$);
 
 -- Fails: a read-only transaction, in which an end could not be recorded
 BEGIN READ ONLY;
@@ -98,8 +99,31 @@ BEGIN READ ONLY;
 SELECT bsession_end_many('closed', '{s1}');
 ROLLBACK;
 
+-- Fails: a transaction that would end when nobody is there to write the audit
+BEGIN;
+SELECT outcome FROM bsession_end('closed', 's1');
+PREPARE TRANSACTION 'ended';
+
+-- Fails: functions and types of another make than the library's
+CREATE FUNCTION odd_end(text, text) RETURNS record LANGUAGE c AS '$libdir/browser_session', 'bsession_end';
+SELECT * FROM odd_end('closed', 's1') AS r(outcome text);
+CREATE FUNCTION odd_end_many(text, text[]) RETURNS SETOF record LANGUAGE c AS '$libdir/browser_session', 'bsession_end_many';
+SELECT * FROM odd_end_many('closed', '{s1}') AS r(outcome text, done boolean);
+SELECT sqlstate_of($$SELECT * FROM odd_end('closed', 's1') AS r(outcome text)$$);
+CREATE TRIGGER odd AFTER INSERT ON bsession_tracked FOR EACH ROW EXECUTE FUNCTION bsession_check_tracked();
+INSERT INTO bsession_tracked (provider, session_id) VALUES ('closed', 's1');
+SELECT sqlstate_of($$INSERT INTO bsession_tracked (provider, session_id) VALUES ('closed', 's1')$$);
+SELECT bsession_copy_row();
+
+-- Fails: functions that somebody has kept without the extension
+CREATE FUNCTION kept(text, text) RETURNS boolean LANGUAGE c AS '$libdir/browser_session', 'bsession_untrack';
 SET client_min_messages = warning;
-DROP FUNCTION sqlstate_of(text);
-DROP FOREIGN DATA WRAPPER other CASCADE;
 DROP EXTENSION browser_session CASCADE;
+RESET client_min_messages;
+SELECT kept('closed', 's1');
+SELECT sqlstate_of($$SELECT kept('closed', 's1')$$);
+
+SET client_min_messages = warning;
+DROP FUNCTION sqlstate_of(text), odd_end(text, text), odd_end_many(text, text[]), kept(text, text);
+DROP FOREIGN DATA WRAPPER other CASCADE;
 DROP ROLE regress_bs_app;

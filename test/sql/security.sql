@@ -362,6 +362,34 @@ SELECT statement, public.attempt(statement) AS result FROM unnest(ARRAY[
 RESET ROLE;
 REVOKE ALL ON ALL TABLES IN SCHEMA regress_bs FROM regress_bs_evil;
 
+-- Without DELETE, nobody but the owner locks the table in a way that is in the
+-- worker's way; the functions and the trigger do the same as ever
+SET ROLE regress_bs_evil;
+SELECT public.attempt('LOCK regress_bs.bsession_tracked');
+RESET ROLE;
+REVOKE DELETE ON bsession_tracked FROM PUBLIC;
+CREATE TABLE regress_bs_mine.job (session_id text);
+GRANT ALL ON regress_bs_mine.job TO regress_bs_evil;
+ALTER TABLE regress_bs_mine.job ADD provider text DEFAULT 'stagehand';
+CREATE TRIGGER gone AFTER DELETE ON regress_bs_mine.job FOR EACH ROW
+	EXECUTE FUNCTION bsession_end_on_delete('provider', 'session_id');
+SET ROLE regress_bs_evil;
+SELECT mode, public.attempt('LOCK regress_bs.bsession_tracked IN ' || mode || ' MODE') AS result
+FROM unnest('{ACCESS SHARE,ROW EXCLUSIVE,SHARE,ACCESS EXCLUSIVE}'::text[]) AS mode;
+-- Fails: no DELETE
+DELETE FROM bsession_tracked;
+SELECT (t).state, bsession_extend('stagehand', (t).session_id, interval '2 hours') > now() AS extended,
+	bsession_expire('stagehand', (t).session_id) AS expired, bsession_retry('stagehand', (t).session_id) AS again
+FROM bsession_track('stagehand', 'revoked-1', interval '1 hour') AS t;
+INSERT INTO regress_bs_mine.job VALUES ('revoked-2');
+DELETE FROM regress_bs_mine.job;
+SELECT session_id, state, reason FROM bsession_tracked WHERE session_id LIKE 'revoked%' ORDER BY 1;
+SELECT bsession_untrack('stagehand', 'revoked-1') AS mine, bsession_untrack('stagehand', 'revoked-2') AS deleted,
+	bsession_untrack('stagehand', 'victim-1') AS anothers, bsession_untrack('stagehand', 'revoked-3') AS nobodys;
+SELECT count(*) FROM bsession_tracked WHERE session_id LIKE 'revoked%';
+RESET ROLE;
+GRANT DELETE ON bsession_tracked TO PUBLIC;
+
 -- In whose name: the role that counts is CURRENT_USER
 CREATE USER MAPPING FOR regress_bs_evil SERVER stagehand OPTIONS (api_key 'wrong-key');
 CREATE FUNCTION public.end_as_owner(id text) RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = regress_bs, pg_temp

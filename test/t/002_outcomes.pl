@@ -233,7 +233,7 @@ foreach my $provider (qw(acme browserbase))
 	cmp_ok($row->{seconds}, '>=', 0.3, '… was waited for');
 }
 
-# denied: another key, and 403.
+# denied: another key, 403, and 407, which is a proxy's.
 foreach my $provider (@with_key)
 {
 	account($provider, {}, key => 'wrong-key');
@@ -243,8 +243,11 @@ foreach my $provider (@with_key)
 		BrowserSession::Provider::new_id($provider),
 		'denied', http_status => 401);
 }
-check_with($_, { status => 403 }, 'denied', http_status => 403)
-  foreach @providers;
+foreach my $provider (@providers)
+{
+	check_with($provider, { status => $_ }, 'denied', http_status => $_)
+	  foreach 403, 407;
+}
 
 # rejected: other 4xx, and a success that is none.
 foreach my $provider (@providers)
