@@ -9,6 +9,8 @@
 #ifndef FUZZ_H
 #define FUZZ_H
 
+#include <curl/curl.h>
+
 #include "provider.h"
 
 /* An input, taken apart. */
@@ -30,6 +32,7 @@ extern int	input_number(const Input *input, const char *name, int otherwise);
 extern bool input_service(const Input *input, BsService *service);
 extern struct json_t *input_json(const char *text, size_t length);
 extern bool is_visible(const char *text);
+extern char *url_part(CURLU *url, CURLUPart what);
 
 /* secret.c: an oracle of its own */
 extern bool secret_is_testable(const BsService *service, const char *secret);

@@ -98,18 +98,6 @@ value_of(List *options, const char *name)
  * ----------------------------------------------------------------
  */
 
-static char *
-get_part(CURLU *url, CURLUPart what)
-{
-	char	   *part = NULL;
-	char	   *copy = NULL;
-
-	if (curl_url_get(url, what, &part, CURLU_DEFAULT_PORT) == CURLUE_OK)
-		copy = pstrdup(part);
-	curl_free(part);
-	return copy;
-}
-
 static bool
 is_loopback(const char *host)
 {
@@ -129,13 +117,13 @@ check_base_url(const char *value, bool insecure)
 		 "a base_url of odd characters");
 	must(curl_url_set(url, CURLUPART_URL, value, 0) == CURLUE_OK,
 		 "libcurl does not know such a base_url");
-	must(get_part(url, CURLUPART_USER) == NULL &&
-		 get_part(url, CURLUPART_PASSWORD) == NULL &&
-		 get_part(url, CURLUPART_QUERY) == NULL &&
-		 get_part(url, CURLUPART_FRAGMENT) == NULL,
+	must(url_part(url, CURLUPART_USER) == NULL &&
+		 url_part(url, CURLUPART_PASSWORD) == NULL &&
+		 url_part(url, CURLUPART_QUERY) == NULL &&
+		 url_part(url, CURLUPART_FRAGMENT) == NULL,
 		 "a base_url with more than scheme, host, port and path");
-	scheme = get_part(url, CURLUPART_SCHEME);
-	host = get_part(url, CURLUPART_HOST);
+	scheme = url_part(url, CURLUPART_SCHEME);
+	host = url_part(url, CURLUPART_HOST);
 	must(scheme != NULL && host != NULL && *host != '\0', "no host");
 	must(strcasecmp(scheme, "https") == 0 ||
 		 (strcasecmp(scheme, "http") == 0 && (insecure || is_loopback(host))),

@@ -46,18 +46,6 @@ typedef struct Url
  * ----------------------------------------------------------------
  */
 
-static char *
-get_part(CURLU *url, CURLUPart what, unsigned flags)
-{
-	char	   *part = NULL;
-	char	   *copy = NULL;
-
-	if (curl_url_get(url, what, &part, flags) == CURLUE_OK)
-		copy = pstrdup(part);
-	curl_free(part);
-	return copy;
-}
-
 /*
  * Takes a URL apart, dots in the path removed or not.
  */
@@ -68,13 +56,13 @@ take_apart(const char *text, unsigned flags, Url *url)
 
 	must(curl_url_set(handle, CURLUPART_URL, text, flags) == CURLUE_OK,
 		 "libcurl cannot read the URL %s", text);
-	url->scheme = get_part(handle, CURLUPART_SCHEME, 0);
-	url->host = get_part(handle, CURLUPART_HOST, 0);
-	url->port = get_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-	url->path = get_part(handle, CURLUPART_PATH, 0);
-	url->query = get_part(handle, CURLUPART_QUERY, 0);
-	url->user = get_part(handle, CURLUPART_USER, 0);
-	url->fragment = get_part(handle, CURLUPART_FRAGMENT, 0);
+	url->scheme = url_part(handle, CURLUPART_SCHEME);
+	url->host = url_part(handle, CURLUPART_HOST);
+	url->port = url_part(handle, CURLUPART_PORT);
+	url->path = url_part(handle, CURLUPART_PATH);
+	url->query = url_part(handle, CURLUPART_QUERY);
+	url->user = url_part(handle, CURLUPART_USER);
+	url->fragment = url_part(handle, CURLUPART_FRAGMENT);
 	curl_url_cleanup(handle);
 }
 

@@ -122,8 +122,8 @@ find_provider(const char *name)
 
 /*
  * Lays the lines that are named like fields over the provider's.  Returns
- * false if the validator would not have let one through, or the database's encoding, which
- * is taken to be UTF-8.
+ * false if the validator would not have let one through, or the database's
+ * encoding, which is taken to be UTF-8.
  */
 static bool
 set_fields(const Input *input, BsService *service)
@@ -206,4 +206,20 @@ input_json(const char *text, size_t length)
 	return json != NULL ? json :
 		json_loadb(text, length, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL,
 				   NULL);
+}
+
+/*
+ * Returns a part of a URL as libcurl sees it, or NULL.  A port that is not
+ * written there is the scheme's.
+ */
+char *
+url_part(CURLU *url, CURLUPart what)
+{
+	char	   *part = NULL;
+	char	   *copy = NULL;
+
+	if (curl_url_get(url, what, &part, CURLU_DEFAULT_PORT) == CURLUE_OK)
+		copy = pstrdup(part);
+	curl_free(part);
+	return copy;
 }
