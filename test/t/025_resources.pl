@@ -321,4 +321,36 @@ SQL
 	note "$most in flight";
 }
 
+# ---- counters ----
+
+# More servers than bsession_stats has room for: those that come late are not
+# counted, but work all the same.
+{
+	$node->safe_psql('postgres', <<'SQL');
+DO $$
+BEGIN
+	FOR n IN 1 .. 1025 LOOP
+		EXECUTE format('CREATE SERVER counted_%s
+			FOREIGN DATA WRAPPER browser_session OPTIONS (
+			provider ''webdriver'', base_url ''http://127.0.0.1:1'', retries ''0'')', n);
+	END LOOP;
+END
+$$;
+SQL
+	is( $node->safe_psql('postgres', <<'SQL'),
+SELECT count(*), min(outcome), max(outcome)
+  FROM generate_series(1, 1025) AS n, bsession_end('counted_' || n, 'x');
+SELECT outcome FROM bsession_end('counted_1', 'x');
+SELECT outcome FROM bsession_end('counted_1025', 'x');
+SQL
+		"1025|unreachable|unreachable\nunreachable\nunreachable",
+		'1,025 servers work');
+	is( $node->safe_psql('postgres', <<'SQL'),
+SELECT count(*) FROM bsession_stats;
+SELECT attempts FROM bsession_stats WHERE provider = 'counted_1';
+SELECT attempts FROM bsession_stats WHERE provider = 'counted_1025';
+SQL
+		"1024\n2", '… of which 1,024 are counted');
+}
+
 done_testing();
