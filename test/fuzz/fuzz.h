@@ -32,6 +32,7 @@ extern int	input_number(const Input *input, const char *name, int otherwise);
 extern bool input_service(const Input *input, BsService *service);
 extern struct json_t *input_json(const char *text, size_t length);
 extern bool is_visible(const char *text);
+extern bool is_printable(const char *text);
 extern char *url_part(CURLU *url, CURLUPart what);
 
 /* secret.c: an oracle of its own */

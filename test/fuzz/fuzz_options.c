@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <jansson.h>
 
@@ -158,6 +159,47 @@ check_auth(const char *value)
 }
 
 /*
+ * Is a host, as libcurl writes it, an address of this machine, or one that
+ * only the machines beside it have?
+ */
+static bool
+is_local(const char *host)
+{
+	char	   *bare = pstrdup(host + (*host == '['));
+	unsigned char ipv4[4];
+	struct in6_addr ipv6;
+
+	if (inet_pton(AF_INET, host, ipv4) == 1)
+		return ipv4[0] == 127 || ipv4[0] == 0 ||
+			(ipv4[0] == 169 && ipv4[1] == 254);
+	bare[strcspn(bare, "]")] = '\0';
+	return strcmp(host, "localhost") == 0 ||
+		(inet_pton(AF_INET6, bare, &ipv6) == 1 &&
+		 (IN6_IS_ADDR_LOOPBACK(&ipv6) || IN6_IS_ADDR_UNSPECIFIED(&ipv6) ||
+		  IN6_IS_ADDR_LINKLOCAL(&ipv6)));
+}
+
+/*
+ * Somebody who is not a superuser cannot have the server connect to those.
+ */
+static void
+check_reach(const BsServerOptions *server)
+{
+	const BsProvider *provider = server->provider != NULL ?
+		bs_provider_find(server->provider) : NULL;
+	const char *base_url = server->field[BS_BASE_URL];
+	CURLU	   *url = curl_url();
+
+	if (base_url == NULL && provider != NULL)
+		base_url = provider->field[BS_BASE_URL];
+	must(server_superuser || !server->allow_local, "allow_local");
+	if (!server_superuser && base_url != NULL)
+		must(curl_url_set(url, CURLUPART_URL, base_url, 0) == CURLUE_OK &&
+			 !is_local(url_part(url, CURLUPART_HOST)), "local: %s", base_url);
+	curl_url_cleanup(url);
+}
+
+/*
  * A field of the descriptor.
  */
 static void
@@ -192,6 +234,9 @@ check_field(const char *name, const char *value)
 		must(json_is_object(json), "the body is no object");
 		json_decref(json);
 	}
+	/* Of two URLs, which PostgreSQL does not let through, the last counts. */
+	else if (bs_field_find(name) >= 0 && strcmp(name, "base_url") != 0)
+		must(!has_control(value), "%s has control characters", name);
 }
 
 /*
@@ -237,14 +282,15 @@ check_server(List *options)
 			 option->defname);
 		check_field(option->defname, defGetString(option));
 	}
-	must(server.timeout == 0 ||
-		 (server.timeout >= 1 && server.timeout <= 3600 * 1000),
-		 "timeout is %d", server.timeout);
+	must(server.timeout >= (value_of(options, "timeout") != NULL) &&
+		 server.timeout <= 3600 * 1000, "timeout is %d", server.timeout);
 	must(server.retries >= 0 && server.retries <= 10, "retries");
 	must(server.confirm_timeout >= 0 && server.confirm_timeout <= 600000,
 		 "confirm_timeout is %d", server.confirm_timeout);
-	must(server.max_in_flight >= 0 && server.max_in_flight <= 10000,
-		 "max_in_flight is %d", server.max_in_flight);
+	must(server.max_in_flight >=
+		 (value_of(options, "max_in_flight") != NULL) &&
+		 server.max_in_flight <= 10000, "max_in_flight is %d",
+		 server.max_in_flight);
 	must(server.max_rate >= 0 && server.max_rate <= 1000000, "max_rate is %f",
 		 server.max_rate);
 	must(value_of(options, "max_rate") == NULL || server.max_rate > 0,
@@ -254,6 +300,7 @@ check_server(List *options)
 		 "project_id");
 	if (server.field[BS_BASE_URL] != NULL)
 		check_base_url(server.field[BS_BASE_URL], server.allow_insecure);
+	check_reach(&server);
 	if (server.provider != NULL)
 	{
 		must(is_one_of(server.provider, providers), "the provider %s",

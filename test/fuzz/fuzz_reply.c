@@ -13,6 +13,8 @@
 #include "postgres_fe.h"
 
 #include <jansson.h>
+#include <regex.h>
+#include <time.h>
 
 #include "fuzz.h"
 #include "mb/pg_wchar.h"
@@ -25,6 +27,7 @@ typedef struct Case
 {
 	BsService	service;
 	const char *token;			/* of a stop URL, or NULL */
+	const char *decoded_token;	/* as the provider reads it, or NULL */
 	BsQuestion	question;
 	HttpReply	http;
 	const char *start;			/* of the body, behind what is blank */
@@ -301,6 +304,46 @@ says_so_plainly(const Case *c)
 		is_member(c->service.field[BS_ENDED_STATUS], word);
 }
 
+/*
+ * Returns an RFC 3339 time as microseconds since 1970, or 0 if it is none, or
+ * an earlier one.
+ */
+static int64
+time_of(const char *text)
+{
+	static const char form[] =
+		"^([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]"
+		"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(\\.([0-9]*))?"
+		"([Zz]|[+-]([01][0-9]|2[0-3]):([0-5][0-9]))$";
+	regex_t		regex;
+	regmatch_t	at[12];
+	struct tm	tm;
+	char		micros[] = "000000";
+	int64		seconds;
+	bool		found;
+
+	must(regcomp(&regex, form, REG_EXTENDED) == 0, "no regular expression");
+	found = regexec(&regex, text, lengthof(at), at, 0) == 0;
+	regfree(&regex);
+	if (!found || strncmp(text, "1970", 4) < 0)
+		return 0;
+	memset(&tm, 0, sizeof(tm));
+	tm.tm_year = atoi(text) - 1900;
+	tm.tm_mon = atoi(text + at[2].rm_so) - 1;
+	tm.tm_mday = atoi(text + at[3].rm_so);
+	tm.tm_hour = atoi(text + at[4].rm_so);
+	tm.tm_min = atoi(text + at[5].rm_so);
+	tm.tm_sec = atoi(text + at[6].rm_so);
+	if (at[8].rm_so >= 0)
+		memcpy(micros, text + at[8].rm_so,
+			   Min(at[8].rm_eo - at[8].rm_so, 6));
+	seconds = timegm(&tm);
+	if (at[10].rm_so >= 0)
+		seconds -= (text[at[9].rm_so] == '-' ? -60 : 60) *
+			(atoi(text + at[10].rm_so) * 60 + atoi(text + at[11].rm_so));
+	return Max(seconds * 1000000 + atoi(micros), 0);
+}
+
 /* ----------------------------------------------------------------
  * Properties
  * ----------------------------------------------------------------
@@ -326,7 +369,13 @@ check_outcome(const Case *c, const BsJudgement *judgement)
 		must(judgement->outcome != BS_ENDED,
 			 "a read after a refusal takes it for an end");
 	else if (judgement->outcome == BS_ENDED)
+	{
 		must(c->http.status < 300, "a refusal ended it");
+		must(!success_says_so(c, &word) || word == NULL ||
+			 is_member(c->service.field[BS_ENDED_STATUS], word) ||
+			 !is_member(c->service.field[BS_TERMINAL_STATUS], word),
+			 "it was over before");
+	}
 	else if (judgement->outcome == BS_ALREADY_ENDED)
 		must(c->http.status >= 400 ||
 			 (success_says_so(c, &word) && word != NULL &&
@@ -406,6 +455,18 @@ check_secret(const Case *c, const BsJudgement *judgement, json_t *response,
 }
 
 static void
+check_time(const Case *c, int64 ended_at)
+{
+	const char *field = c->service.field[BS_ENDED_AT_FIELD];
+	const char *word = field != NULL && c->json != NULL && is_legible(c) ?
+		word_at(c->json, field) : NULL;
+
+	/* What has a long name is not found. */
+	must(ended_at == (word != NULL ? time_of(word) : 0) ||
+		 (ended_at == 0 && strlen(field) >= 64), "ended_at is not %s", word);
+}
+
+static void
 check_shows(const Case *c, const BsJudgement *judgement)
 {
 	const BsService *service = &c->service;
@@ -419,20 +480,19 @@ check_shows(const Case *c, const BsJudgement *judgement)
 		must(response != NULL, "the response is not JSON: %s",
 			 judgement->response);
 	}
-	must(response != NULL || c->http.length == 0 ||
-		 c->http.failure != HTTP_ANSWERED, "the response is not kept");
+	must((response == NULL) == (c->http.length == 0 ||
+								c->http.failure != HTTP_ANSWERED),
+		 "a response is not kept, or part of one is");
 	check_secret(c, judgement, response, service->api_key);
 	check_secret(c, judgement, response, service->username);
 	check_secret(c, judgement, response, service->password);
 	check_secret(c, judgement, response, c->token);
+	check_secret(c, judgement, response, c->decoded_token);
 	if (service->username != NULL)
 		check_secret(c, judgement, response,
 					 psprintf("%s:%s", service->username, service->password));
 	json_decref(response);
-	/* Year 1970 to the end of 9999. */
-	must(judgement->ended_at >= 0 &&
-		 judgement->ended_at < INT64CONST(253402387200000000),
-		 "ended_at is no time");
+	check_time(c, judgement->ended_at);
 }
 
 /* ----------------------------------------------------------------
@@ -481,6 +541,18 @@ read_reply(const Input *input, HttpReply *http)
 		input_get(input, "should_retry") != NULL ? 0 : -1;
 }
 
+static char *
+decode(const char *token)
+{
+	char	   *decoded = curl_easy_unescape(NULL, token, 0, NULL);
+	char	   *copy;
+
+	must(decoded != NULL, "libcurl cannot decode %s", token);
+	copy = pstrdup(decoded);
+	curl_free(decoded);
+	return copy;
+}
+
 static bool
 read_case(const Input *input, Case *c)
 {
@@ -491,6 +563,8 @@ read_case(const Input *input, Case *c)
 	if (c->token != NULL && !is_visible(c->token))
 		return false;
 	bs_redact_add_encoded(&c->service.secrets, c->token);
+	if (c->token != NULL)
+		c->decoded_token = decode(c->token);
 	c->question = read_question(input);
 	/* Nothing is read again where nothing shows it. */
 	if (c->question != BS_Q_END && c->service.field[BS_CONFIRM_PATH] == NULL)

@@ -76,15 +76,26 @@ is_visible(const char *text)
 }
 
 /*
- * Can a user name or password be this?
+ * Can a user name or password be this?  Of what is not ASCII, Latin-1's
+ * letters and pictures stand for all.
  */
-static bool
+bool
 is_printable(const char *text)
 {
-	return text != NULL && *text != '\0' &&
-		strspn(text, " !\"#$%&'()*+,-./0123456789:;<=>?@"
-			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
-			   "abcdefghijklmnopqrstuvwxyz{|}~") == strlen(text);
+	const unsigned char *p = (const unsigned char *) text;
+
+	while (p != NULL && *p != '\0')
+	{
+		if (*p >= ' ' && *p <= '~')
+			p++;
+		else if ((*p == 0xc3 || (*p == 0xf0 && p[1] == 0x9f)) &&
+				 pg_encoding_verifymbchar(PG_UTF8, (const char *) p,
+										  (int) strlen((const char *) p)) > 0)
+			p += pg_utf_mblen(p);
+		else
+			return false;
+	}
+	return p != NULL && *text != '\0';
 }
 
 /*

@@ -2,16 +2,18 @@
  * secret.c
  *		Is a secret in a text?  Asked of what is shown, without redact.c.
  *
- * Looked for are the secret and its base64, as they are and under two layers
- * of escapes.  The escapes are undone by other means than those of the code
- * that is tested.
+ * Looked for are the secret and its base64, as they are and under more layers
+ * of escapes than are undone by the code that is tested, which takes out such
+ * texts whole.  The escapes are undone by other means.  A space and a plus are
+ * the same: in a query they are.
  */
 #include "postgres_fe.h"
 
 #include "common/base64.h"
 #include "fuzz.h"
+#include "mb/pg_wchar.h"
 
-#define LAYERS			2
+#define LAYERS			4
 
 /* Shorter ones occur in our own words. */
 #define MIN_SECRET		8
@@ -48,12 +50,34 @@ overlaps(const char *secret, const char *word)
 }
 
 /*
+ * A secret with spaces can look like the end of our words, a number or a colon
+ * and the beginning of the provider's.  Can none of its words be ours?
+ */
+static bool
+words_are_its_own(const char *secret)
+{
+	char	   *rest = pstrdup(secret);
+	bool		one = strpbrk(secret, " +") == NULL;
+	char	   *word;
+
+	while (!one && (word = strsep(&rest, " +")) != NULL)
+	{
+		if (strstr(our_words, word) != NULL ||
+			strspn(word, "0123456789:") == strlen(word) ||
+			word[strlen(word) - 1] == ':')
+			return false;
+	}
+	return true;
+}
+
+/*
  * Is it a secret that nothing of ours can look like?
  */
 bool
 secret_is_testable(const BsService *service, const char *secret)
 {
-	if (secret == NULL || strlen(secret) < MIN_SECRET || !is_visible(secret))
+	if (secret == NULL || strlen(secret) < MIN_SECRET ||
+		!is_printable(secret) || !words_are_its_own(secret))
 		return false;
 	for (int i = 0; i < BS_NFIELDS; i++)
 	{
@@ -82,19 +106,61 @@ hexadecimal(const char *text, int n)
 		digits[1] != 'x' && digits[1] != 'X' ? (int) value : -1;
 }
 
-/* Reads a numeric entity; returns its character, or -1. */
+/* Reads an entity; returns its character, or -1. */
 static int
 entity(const char *text, int *length)
 {
-	unsigned	c;
+	static const char *const names[] = {
+		"&&amp;", "_&lowbar;", "+&plus;", "=&equals;", "/&sol;", ":&colon;"
+	};
+	const char *digits = text + 2;
+	char		number[9] = "";
+	int			base = 10;
+	size_t		n;
 
-	*length = 0;
-	if (sscanf(text, "&#%5u;%n", &c, length) == 1 && *length > 0)
-		return (int) c;
-	if (sscanf(text, "&#x%5x;%n", &c, length) == 1 && *length > 0)
-		return (int) c;
-	*length = 5;
-	return strncmp(text, "&amp;", 5) == 0 ? '&' : -1;
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		*length = (int) strlen(names[i] + 1);
+		if (strncasecmp(text, names[i] + 1, *length) == 0)
+			return names[i][0];
+	}
+	if (text[1] != '#')
+		return -1;
+	if (*digits == 'x' || *digits == 'X')
+	{
+		digits++;
+		base = 16;
+	}
+	n = strspn(digits, base == 16 ? "0123456789abcdefABCDEF" : "0123456789");
+	if (n == 0 || n >= sizeof(number))
+		return -1;
+	*length = (int) (digits - text + n) + (digits[n] == ';');
+	strncat(number, digits, n);
+	return (int) strtol(number, NULL, base);
+}
+
+/* Reads \u, perhaps a pair of them; returns the character, or -1. */
+static int
+code_point(const char *text, int *length)
+{
+	int			c = hexadecimal(text + 2, 4);
+	int			low = -1;
+
+	*length = 6;
+	if (c < 0xd800 || c > 0xdfff)
+		return c;
+	if (strncmp(text + 6, "\\u", 2) == 0)
+		low = hexadecimal(text + 8, 4);
+	*length = 12;
+	return c < 0xdc00 && low >= 0xdc00 && low <= 0xdfff ?
+		0x10000 + (c - 0xd800) * 0x400 + low - 0xdc00 : -1;
+}
+
+static void
+join_words(char *text)
+{
+	for (; *text != '\0'; text++)
+		*text = *text == ' ' ? '+' : *text;
 }
 
 /*
@@ -103,6 +169,7 @@ entity(const char *text, int *length)
 static void
 undo(char *text, char kind)
 {
+	char	   *start = text;
 	char	   *to = text;
 
 	while (*text != '\0')
@@ -118,10 +185,7 @@ undo(char *text, char kind)
 		else if (*text == kind && kind == '&')
 			c = entity(text, &length);
 		else if (*text == kind && text[1] == 'u')
-		{
-			c = hexadecimal(text + 2, 4);
-			length = 6;
-		}
+			c = code_point(text, &length);
 		else if (*text == kind && text[1] == 'x')
 		{
 			c = hexadecimal(text + 2, 2);
@@ -133,18 +197,25 @@ undo(char *text, char kind)
 			c = (unsigned char) text[1];
 			length = 2;
 		}
-		/* A byte that is shown so, such as \xca, has no letter to give away. */
+		/* A byte that is shown so, such as \xca, gives no letter away. */
 		if (c > 0x7f && length == 4 && text[1] == 'x')
 			c = '?';
-		if (c <= 0 || c > 0x7f)
+		if (c <= 0 || c > 0x10ffff)
 		{
 			c = (unsigned char) *text;
 			length = 1;
 		}
-		*to++ = (char) c;
 		text += length;
+		if (c < 0x80 || length == 1 || kind == '%')
+			*to++ = (char) c;
+		else
+		{
+			unicode_to_utf8(c, (unsigned char *) to);
+			to += pg_utf_mblen((unsigned char *) to);
+		}
 	}
 	*to = '\0';
+	join_words(start);
 }
 
 static bool
@@ -163,7 +234,8 @@ is_below(const char *form, const char *text, int layers)
 			continue;
 		copy = pstrdup(text);
 		undo(copy, kinds[i]);
-		found = is_below(form, copy, layers - 1);
+		found = strlen(copy) < strlen(text) &&
+			is_below(form, copy, layers - 1);
 		pfree(copy);
 		if (found)
 			return true;
@@ -179,21 +251,28 @@ secret_is_in(const char *secret, const char *text)
 {
 	int			length = (int) strlen(secret);
 	int			room = pg_b64_enc_len(length) + 1;
+	char	   *plain = pstrdup(secret);
+	char	   *shown;
 	char	   *encoded;
 	bool		found;
 
 	if (text == NULL)
 		return false;
-	if (is_below(secret, text, LAYERS))
+	shown = pstrdup(text);
+	join_words(plain);
+	join_words(shown);
+	if (is_below(plain, shown, LAYERS))
 		return true;
 	encoded = palloc0(room);
 	encoded[pg_b64_encode((const void *) secret, length, encoded,
 						  room - 1)] = '\0';
 	encoded[strcspn(encoded, "=")] = '\0';
-	found = is_below(encoded, text, LAYERS);
+	found = is_below(encoded, shown, LAYERS);
 	for (char *p = encoded; *p; p++)
 		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
-	found = found || is_below(encoded, text, LAYERS);
+	found = found || is_below(encoded, shown, LAYERS);
 	pfree(encoded);
+	pfree(shown);
+	pfree(plain);
 	return found;
 }
