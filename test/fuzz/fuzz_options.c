@@ -94,6 +94,15 @@ value_of(List *options, const char *name)
 	return value;
 }
 
+static bool
+is_on(List *options, const char *name)
+{
+	const char *value = value_of(options, name);
+
+	return value != NULL && (pg_strcasecmp(value, "true") == 0 ||
+							 pg_strcasecmp(value, "on") == 0);
+}
+
 /* ----------------------------------------------------------------
  * What is let through
  * ----------------------------------------------------------------
@@ -183,7 +192,7 @@ is_local(const char *host)
  * Somebody who is not a superuser cannot have the server connect to those.
  */
 static void
-check_reach(const BsServerOptions *server)
+check_reach(List *options, const BsServerOptions *server)
 {
 	const BsProvider *provider = server->provider != NULL ?
 		bs_provider_find(server->provider) : NULL;
@@ -192,7 +201,7 @@ check_reach(const BsServerOptions *server)
 
 	if (base_url == NULL && provider != NULL)
 		base_url = provider->field[BS_BASE_URL];
-	must(server_superuser || !server->allow_local, "allow_local");
+	must(server_superuser || !is_on(options, "allow_local"), "allow_local");
 	if (!server_superuser && base_url != NULL)
 		must(curl_url_set(url, CURLUPART_URL, base_url, 0) == CURLUE_OK &&
 			 !is_local(url_part(url, CURLUPART_HOST)), "local: %s", base_url);
@@ -299,8 +308,9 @@ check_server(List *options)
 	must(server.project_id == NULL || is_visible(server.project_id),
 		 "project_id");
 	if (server.field[BS_BASE_URL] != NULL)
-		check_base_url(server.field[BS_BASE_URL], server.allow_insecure);
-	check_reach(&server);
+		check_base_url(server.field[BS_BASE_URL],
+					   is_on(options, "allow_insecure"));
+	check_reach(options, &server);
 	if (server.provider != NULL)
 	{
 		must(is_one_of(server.provider, providers), "the provider %s",
