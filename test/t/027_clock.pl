@@ -59,6 +59,15 @@ $node->track('fast', "now() + interval '90 minutes'", 'to-come');
 wait_until('the silent provider is asked',
 	sub { $sim->requests('under-way'); });
 $node->wait_for_row('later', 'paused', attempts => 1, claimed_by => '');
+# It looks once more, and then knows of nothing that is to come soon.
+$node->reload;
+wait_until(
+	'the worker sleeps for long',
+	sub {
+		$node->safe_psql('postgres', <<'SQL') eq 't';
+SELECT next_due > clock_timestamp() + interval '5 minutes' FROM bsession_worker
+SQL
+	});
 
 $clock->set($hour);
 cmp_ok(shift_seen(), '>', $hour - 60, 'the clock goes an hour ahead');
@@ -72,6 +81,12 @@ is($node->tracked('silent', 'under-way')->{attempts},
 	1, '… nor claimed a second time');
 is_deeply([ $node->audit('silent', 'under-way') ],
 	[], '… nor taken for lost');
+is( $node->safe_psql(
+		'postgres', <<SQL), 't', '… nor does its lease lapse, for a sweep');
+SELECT next_attempt_at - clock_timestamp()
+       BETWEEN interval '1 minute' AND interval '1 hour'
+  FROM bsession_tracked WHERE session_id = 'under-way'
+SQL
 is($node->tracked('later', 'paused')->{attempts},
 	1, 'a pause that the provider asked for is not cut short');
 is( $node->safe_psql(
