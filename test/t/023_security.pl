@@ -236,8 +236,30 @@ SQL
 		'… nor called lost');
 }
 
+# A claim that bears the worker's number without being its own is of an earlier
+# process, whose outcome is not known.
+{
+	my $pid = $node->worker->{pid};
+
+	$node->track('good', "now() + '1 h'", 'same-number');
+	sql(<<"SQL");
+UPDATE bsession_tracked
+   SET state = 'ending', attempts = 1, claimed_by = $pid,
+       next_attempt_at = now()
+ WHERE session_id = 'same-number'
+SQL
+	# Nobody else has told the worker to look.
+	$node->reload;
+	$node->wait_for_row('good', 'same-number', state => 'ended');
+	is( join(' ',
+			map { "$_->{attempt} $_->{outcome}" }
+			  $node->audit('good', 'same-number')),
+		'1 unknown 2 ended',
+		'a claim of an earlier process with the worker\'s number is lost');
+}
+
 # Rows that are due and locked are passed over, a limited number at a time, and
-# what is behind them is reached all the same.
+# what is behind them is reached all the same, even if many are due at once.
 {
 	my $n = 30_000;
 	my $read = sub {
@@ -250,7 +272,7 @@ SQL
 	$node->configure(enabled => 'off');
 	wait_until('the worker is off',
 		sub { $node->worker->{state} =~ /^disabled/ });
-	evil_tracks('queue', $n, "now() - i * '1 ms'::interval");
+	evil_tracks('queue', $n, "now() - greatest(i, $n / 2) * '1 ms'::interval");
 	my $locks = stay(<<'SQL');
 SET LOCAL ROLE evil;
 SELECT FROM bsession_tracked WHERE provider = 'queue' FOR UPDATE;
@@ -526,7 +548,7 @@ BEGIN
 END
 \$\$
 SQL
-	foreach my $given ("x\x{2028}LOG:  FORGED", "x\x{85}FORGED", "x\nFORGED",
+	foreach my $given ("x\x{2028}FORGED", "x\x{85}FORGED", "x\nFORGED",
 		"x\eFORGED", "x\x{202e}FORGED")
 	{
 		my $id = $given;
@@ -541,15 +563,16 @@ SQL
 			sprintf 'an id with U+%04X is refused', ord substr $id, 1, 1);
 	}
 
-	# Statements of a client are its own, and so is the line they are in.
-	my @lines = grep { !/STATEMENT:/ } split /\n/, logged('');
-	my @forged = grep { /FORGED/ } @lines;
+	# Statements of a client are its own, and so are the lines they are in.
+	# PostgreSQL puts a tab before each further line of what it logs.
+	my @entries = grep { !/STATEMENT:/ } split /\n(?!\t)/, logged('');
+	my @forged = grep { /FORGED/ } @entries;
 	cmp_ok(scalar @forged, '>=', 6, 'what the provider says is logged');
-	is(scalar(grep { /^FORGED|^1999-01-01|^LOG/ } @forged),
+	is(scalar(grep { /^FORGED|^1999-01-01|^LOG|\n/ } @forged),
 		0, '… on no line of its own');
-	is(scalar(grep { /(?:said:|DETAIL).*[\r\e\x00-\x08]/ } @forged),
+	is(scalar(grep { /[\r\e\x00-\x08]/ } @forged),
 		0, '… without control characters');
-	is( scalar(grep { /(?:said:|DETAIL).*(?:\xe2\x80[\xa8-\xae]|\xc2[\x80-\x9f])/ } @forged),
+	is( scalar(grep { /\xe2\x80[\xa8-\xae]|\xc2[\x80-\x9f]/ } @forged),
 		0,
 		'… those of Unicode included');
 
