@@ -291,13 +291,16 @@ says_so(const Case *c)
 }
 
 /*
- * Does it say so in so many words: 200, JSON, and a word for it?
+ * Does it say so in so many words: 200, JSON, and a word for it?  Or 410,
+ * whatever the words?
  */
 static bool
 says_so_plainly(const Case *c)
 {
 	char	   *word = NULL;
 
+	if (c->http.status == 410 && c->service.field[BS_GONE_MATCH] == NULL)
+		return says_so(c);
 	return c->http.failure == HTTP_ANSWERED && c->http.status == 200 &&
 		json_is_object(c->json) && is_legible(c) &&
 		success_says_so(c, &word) && word != NULL &&
@@ -483,6 +486,11 @@ check_shows(const Case *c, const BsJudgement *judgement)
 	must((response == NULL) == (c->http.length == 0 ||
 								c->http.failure != HTTP_ANSWERED),
 		 "a response is not kept, or part of one is");
+	must(response == NULL || c->json == NULL || !is_legible(c) ||
+		 json_typeof(response) == json_typeof(c->json) ||
+		 (json_is_string(response) &&
+		  strstr(json_string_value(response), "[redacted]") != NULL),
+		 "JSON is kept as something else");
 	check_secret(c, judgement, response, service->api_key);
 	check_secret(c, judgement, response, service->username);
 	check_secret(c, judgement, response, service->password);

@@ -82,8 +82,7 @@ secret_is_testable(const BsService *service, const char *secret)
 	for (int i = 0; i < BS_NFIELDS; i++)
 	{
 		/* Field names are quoted in errors. */
-		if (service->field[i] != NULL &&
-			strstr(service->field[i], secret) != NULL)
+		if (secret_is_in(secret, service->field[i]))
 			return false;
 	}
 	return strstr(our_words, secret) == NULL &&
