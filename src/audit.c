@@ -228,6 +228,27 @@ end_subtransaction_cb(SubXactEvent event, SubTransactionId id,
 }
 
 /*
+ * Raises an error in code of others that is run while sessions are being
+ * ended or recorded, an index's or that of a table with a foreign key: it
+ * would take the exchanges under way for its own, and its rows would not be
+ * written.  To be called before anything that is cleaned up by
+ * bs_audit_abandon().
+ */
+void
+bs_audit_refuse_nested(void)
+{
+	if (writing || bs_exchange_any() || bs_roster_is_worker())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot end sessions while others are being ended or "
+						"recorded"),
+				 errdetail("A trigger, or a function of an index, is run by "
+						   "what the extension does itself."),
+				 errhint("Call bsession_expire() there, which acts once the "
+						 "transaction commits.")));
+}
+
+/*
  * Makes ready: from now on a rollback finds the exchanges that "function"
  * makes.  Raises an error if their rows cannot be written or kept: an end that
  * is not audited is not made.

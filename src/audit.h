@@ -25,6 +25,7 @@ typedef struct BsMandate
 #define BS_LOST_ATTEMPT \
 	"the process that made the attempt ended before it was recorded"
 
+extern void bs_audit_refuse_nested(void);
 extern void bs_audit_begin(Oid function);
 extern void bs_audit_describe(const BsMandate *mandate,
 							  const BsExchange *exchange, int i,

@@ -466,6 +466,15 @@ bs_exchange_begin(BsAccount *account, const BsSessionId *id,
 }
 
 /*
+ * Has any exchange been begun that is not released yet?
+ */
+bool
+bs_exchange_any(void)
+{
+	return !dlist_is_empty(&all);
+}
+
+/*
  * Goes on with those that have waited long enough.  Returns when the next one
  * is due.
  */

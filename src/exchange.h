@@ -35,6 +35,7 @@ typedef struct BsExchangePlan
 extern void bs_exchange_begin(BsAccount *account, const BsSessionId *id,
 							  BsExchangePlan plan, void *tag);
 extern void bs_exchange_wait(void);
+extern bool bs_exchange_any(void);
 extern bool bs_exchange_pump(int64 deadline);
 extern BsExchange *bs_exchange_next(void);
 extern void bs_exchange_visit(void (*visit) (const BsExchange *exchange));

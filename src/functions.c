@@ -66,6 +66,8 @@ void
 bs_function_check(FunctionCallInfo fcinfo, const char *function)
 {
 	PreventCommandIfReadOnly(function);
+	/* A function that is wrongly called safe can bring us there. */
+	PreventCommandIfParallelMode(function);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -210,6 +212,7 @@ bsession_end(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	bs_rows_check_type(type);
 	bs_function_check(fcinfo, "bsession_end()");
+	bs_audit_refuse_nested();
 	account = get_account(fcinfo);
 	set_mandate(&mandate, account);
 	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(account));
@@ -355,6 +358,7 @@ bsession_end_many(PG_FUNCTION_ARGS)
 										 ALLOCSET_DEFAULT_SIZES);
 	call.rows = bs_rows_begin(rsinfo->setDesc);
 	bs_function_check(fcinfo, "bsession_end_many()");
+	bs_audit_refuse_nested();
 	call.account = get_account(fcinfo);
 	set_mandate(&call.mandate, call.account);
 	PG_ENSURE_ERROR_CLEANUP(clean_up_cb, PointerGetDatum(call.account));

@@ -34,6 +34,7 @@ typedef struct SweepLane
 {
 	BsAccount  *account;		/* pinned; NULL = there is none */
 	int			in_flight;
+	bool		known;			/* an exchange is over */
 } SweepLane;
 
 /* A session that is swept. */
@@ -197,6 +198,19 @@ begin_item(Sweep *sweep, SweepItem *item)
 }
 
 /*
+ * Has a lane room for one more?
+ */
+static bool
+has_room(const SweepLane *lane)
+{
+	int			limit = lane->account->max_in_flight;
+
+	if (lane->account->has_name && !lane->known)
+		limit = Min(limit, BS_FIRST_LOOKUPS);
+	return lane->in_flight < limit;
+}
+
+/*
  * Begins with as many as the limits allow.
  */
 static void
@@ -211,8 +225,7 @@ begin_items(Sweep *sweep)
 	{
 		SweepItem  *item = &sweep->item[i];
 
-		if (!item->begun &&
-			item->lane->in_flight < item->lane->account->max_in_flight)
+		if (!item->begun && has_room(item->lane))
 			begin_item(sweep, item);
 	}
 }
@@ -230,6 +243,7 @@ finish_item(Sweep *sweep, BsExchange *exchange)
 	bs_audit_add(&item->mandate, exchange);
 	bs_exchange_release(exchange);
 	item->lane->in_flight--;
+	item->lane->known = true;
 	sweep->in_flight--;
 }
 
@@ -309,6 +323,8 @@ bsession_end_expired(PG_FUNCTION_ARGS)
 	Sweep		sweep;
 
 	PreventCommandIfReadOnly("bsession_end_expired()");
+	PreventCommandIfParallelMode("bsession_end_expired()");
+	bs_audit_refuse_nested();
 	bs_init_rows(fcinfo);
 	bs_rows_check_type(rsinfo->setDesc);
 	if (!bs_tracking_is_home())

@@ -48,6 +48,7 @@ extern void bs_roster_report(BsWorkerReport *report);
 /* The worker's. */
 extern bool bs_roster_sign_on(int slot, Oid *database);
 extern void bs_roster_sign_off(bool wanted);
+extern bool bs_roster_is_worker(void);
 extern void bs_roster_leave(void);
 extern bool bs_roster_take_wake(TimestampTz *added);
 extern void bs_roster_show(const char *state, int in_flight,

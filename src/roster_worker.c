@@ -118,6 +118,15 @@ bs_roster_leave(void)
 }
 
 /*
+ * Is this process a worker?
+ */
+bool
+bs_roster_is_worker(void)
+{
+	return own != NULL;
+}
+
+/*
  * Has somebody woken this worker since it last asked?  Sets *added to when the
  * first session is due that has been added since then, by somebody who need
  * not have woken it.

@@ -429,6 +429,7 @@ bs_tracking_untrack(const BsSessionKey *key, Oid role)
 	bool		found;
 
 	bs_statement_begin(&scope);
+	bs_statement_guard_deletion(scope.extension.tracked);
 	set_key(arguments, key, role);
 	found = bs_statement_run(&scope, &untrack, arguments, NULL) > 0;
 	bs_statement_end(&scope);

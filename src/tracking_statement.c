@@ -22,6 +22,7 @@
 #include "tracking_statement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -164,6 +165,40 @@ bs_statement_guard(Oid table)
 	bs_extension_get(&extension);
 	refuse_owner(relation, extension.owner);
 	refuse_triggers(relation);
+	table_close(relation, NoLock);
+}
+
+/*
+ * Raises an error if deleting from a table, which is guarded, would change
+ * another one by a foreign key.  PostgreSQL changes it as its owner, but runs
+ * its AFTER triggers, before 18, with the rights of whoever deletes: ours.
+ */
+void
+bs_statement_guard_deletion(Oid table)
+{
+	Relation	relation = table_open(table, NoLock);
+	const TriggerDesc *triggers = relation->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (trigger->tgfoid == F_RI_FKEY_CASCADE_DEL ||
+			trigger->tgfoid == F_RI_FKEY_SETNULL_DEL ||
+			trigger->tgfoid == F_RI_FKEY_SETDEFAULT_DEL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("deleting from table \"%s\" would change table "
+							"\"%s\"", RelationGetRelationName(relation),
+							get_rel_name(trigger->tgconstrrelid)),
+					 errdetail("Its triggers would run with the rights of "
+							   "the owner of the first."),
+					 errhint("ALTER TABLE %s DROP CONSTRAINT %s;",
+							 quote_identifier(get_rel_name(
+								trigger->tgconstrrelid)),
+							 quote_identifier(get_constraint_name(
+								trigger->tgconstraint)))));
+	}
 	table_close(relation, NoLock);
 }
 
@@ -361,6 +396,7 @@ bs_statement_run(BsScope *scope, BsStatement *statement, Datum *arguments,
 				 const bool *nulls)
 {
 	char		null_marks[BS_MAX_ARGUMENTS];
+	bool		nested = running;
 	int volatile status = 0;
 
 	if (statement->plan == NULL ||
@@ -378,7 +414,7 @@ bs_statement_run(BsScope *scope, BsStatement *statement, Datum *arguments,
 	}
 	PG_FINALLY();
 	{
-		running = false;
+		running = nested;
 	}
 	PG_END_TRY();
 	if (status < 0)

@@ -41,6 +41,7 @@ extern void bs_scope_end(BsScope *scope);
 extern void bs_statement_begin_reading(BsScope *scope);
 extern void bs_statement_begin(BsScope *scope);
 extern void bs_statement_guard(Oid table);
+extern void bs_statement_guard_deletion(Oid table);
 extern void bs_statement_end(BsScope *scope);
 extern uint64 bs_statement_run(BsScope *scope, BsStatement *statement,
 							   Datum *arguments, const bool *nulls);

@@ -203,6 +203,8 @@ bs_tracking_forget_old(TimestampTz before, int most)
 	uint64		sessions;
 
 	bs_statement_begin(&scope);
+	bs_statement_guard_deletion(scope.extension.audit);
+	bs_statement_guard_deletion(scope.extension.tracked);
 	arguments[0] = TimestampTzGetDatum(before);
 	arguments[1] = Int32GetDatum(most);
 	attempts = bs_statement_run(&scope, &forget_attempts, arguments, NULL);

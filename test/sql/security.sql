@@ -482,20 +482,75 @@ RESET ROLE;
 SELECT outcome FROM bsession_end('stagehand', 'owned-2');
 \set VERBOSITY default
 SELECT * FROM regress_bs_mine.late;
--- … nor can a foreign key's table, whoever it belongs to
+-- Fails: code that ends sessions while others are being ended or recorded
+GRANT USAGE ON FOREIGN SERVER stagehand TO regress_bs_owner;
+SET ROLE regress_bs_owner;
+CREATE FUNCTION regress_bs_mine.nest(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+$$BEGIN PERFORM regress_bs.bsession_end('stagehand', 'nested'); RETURN $1; END$$;
+CREATE FUNCTION regress_bs_mine.nest_many(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+$$BEGIN PERFORM regress_bs.bsession_end_many('stagehand', '{nested}'); RETURN $1; END$$;
+CREATE FUNCTION regress_bs_mine.nest_sweep(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+$$BEGIN PERFORM regress_bs.bsession_end_expired(1); RETURN $1; END$$;
+CREATE INDEX nested_end ON bsession_audit (regress_bs_mine.nest(session_id)) WHERE session_id = 'owned-3-1';
+CREATE INDEX nested_many ON bsession_audit (regress_bs_mine.nest_many(session_id)) WHERE session_id = 'owned-4-1';
+CREATE INDEX nested_sweep ON bsession_audit (regress_bs_mine.nest_sweep(session_id)) WHERE session_id = 'owned-5-1';
+RESET ROLE;
+\set SHOW_CONTEXT never
+SELECT count(*) FROM bsession_end_many('stagehand', ARRAY(SELECT 'owned-3-' || n FROM generate_series(1, 400) n));
+SELECT count(*) FROM bsession_end_many('stagehand', ARRAY(SELECT 'owned-4-' || n FROM generate_series(1, 400) n));
+SELECT count(*) FROM bsession_end_many('stagehand', ARRAY(SELECT 'owned-5-' || n FROM generate_series(1, 400) n));
+\set SHOW_CONTEXT errors
+SELECT count(*) FROM bsession_audit WHERE session_id = 'nested';
+-- … what a foreign key's table does when a row goes would be done as the owner
+-- of the extension's tables
 GRANT REFERENCES, SELECT ON bsession_tracked TO regress_bs_evil;
 SET ROLE regress_bs_evil;
 CREATE TABLE regress_bs_mine.follower (provider text, session_id text,
 	FOREIGN KEY (provider, session_id) REFERENCES regress_bs.bsession_tracked ON DELETE CASCADE);
-CREATE CONSTRAINT TRIGGER who AFTER DELETE ON regress_bs_mine.follower DEFERRABLE INITIALLY DEFERRED
+CREATE TRIGGER who AFTER DELETE ON regress_bs_mine.follower
 	FOR EACH ROW EXECUTE FUNCTION regress_bs_mine.who();
 SELECT count(*) FROM bsession_track('stagehand', 'followed', interval '1 hour');
-INSERT INTO regress_bs_mine.follower VALUES ('stagehand', 'followed');
-RESET ROLE;
-\set VERBOSITY sqlstate
+SELECT count(*) FROM bsession_track('stagehand', 'followed-2', interval '1 hour');
+INSERT INTO regress_bs_mine.follower VALUES ('stagehand', 'followed'), ('stagehand', 'followed-2');
+-- Fails, whatever the key would do
 SELECT bsession_untrack('stagehand', 'followed');
-\set VERBOSITY default
+ALTER TABLE regress_bs_mine.follower DROP CONSTRAINT follower_provider_session_id_fkey,
+	ADD CONSTRAINT follow FOREIGN KEY (provider, session_id) REFERENCES regress_bs.bsession_tracked ON DELETE SET NULL;
+SELECT bsession_untrack('stagehand', 'followed');
+ALTER TABLE regress_bs_mine.follower DROP CONSTRAINT follow,
+	ADD CONSTRAINT follow FOREIGN KEY (provider, session_id) REFERENCES regress_bs.bsession_tracked ON DELETE SET DEFAULT;
+SELECT bsession_untrack('stagehand', 'followed');
+-- … while one's own DELETE runs it as oneself
+ALTER TABLE regress_bs_mine.follower DROP CONSTRAINT follow,
+	ADD CONSTRAINT follow FOREIGN KEY (provider, session_id) REFERENCES regress_bs.bsession_tracked ON DELETE CASCADE;
+DELETE FROM bsession_tracked WHERE session_id = 'followed-2';
+ALTER TABLE regress_bs_mine.follower DROP CONSTRAINT follow;
+SELECT bsession_untrack('stagehand', 'followed');
+RESET ROLE;
 SELECT count(*) FROM regress_bs_mine.follower;
+
+-- Fails: a function that is wrongly called safe ends sessions in a parallel
+-- worker, where nothing of it would be in the audit
+CREATE TABLE regress_bs_mine.id (id text);
+INSERT INTO regress_bs_mine.id VALUES ('parallel-1'), ('parallel-2');
+CREATE FUNCTION regress_bs_mine.safe(id text) RETURNS text LANGUAGE sql PARALLEL SAFE AS
+$$SELECT outcome FROM bsession_end('stagehand', id)$$;
+CREATE FUNCTION regress_bs_mine.safe_many(id text) RETURNS text LANGUAGE sql PARALLEL SAFE AS
+$$SELECT outcome FROM bsession_end_many('stagehand', ARRAY[id])$$;
+CREATE FUNCTION regress_bs_mine.safe_sweep(id text) RETURNS text LANGUAGE sql PARALLEL SAFE AS
+$$SELECT outcome FROM bsession_end_expired(1)$$;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+\set SHOW_CONTEXT never
+SELECT max(regress_bs_mine.safe(id)) FROM regress_bs_mine.id;
+SELECT max(regress_bs_mine.safe_many(id)) FROM regress_bs_mine.id;
+SELECT max(regress_bs_mine.safe_sweep(id)) FROM regress_bs_mine.id;
+\set SHOW_CONTEXT errors
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+SELECT count(*) FROM bsession_audit WHERE session_id LIKE 'parallel-%';
 
 SET client_min_messages = warning;
 DROP SCHEMA regress_bs_mine CASCADE;
