@@ -16,6 +16,7 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
+#include "encoding.h"
 #include "fmgr.h"
 #include "http.h"
 #include "miscadmin.h"
@@ -288,7 +289,10 @@ bs_options_read_server(List *options, BsServerOptions *server)
 		if (field >= 0)
 		{
 			const char *value = defGetString(option);
-			const char *why = bs_field_check(field, value);
+			const char *utf8 = bs_encoding_to_utf8(value);
+			const char *why = utf8 == NULL ?
+				"It must consist of characters that UTF-8 has." :
+				bs_field_check(field, utf8);
 
 			if (why != NULL)
 				refuse_value(option->defname, value, why);

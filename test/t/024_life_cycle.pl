@@ -248,6 +248,7 @@ my $wire = BrowserSession::Wire->new(
 			$connection->reply($status,
 				'{"success": '
 				  . ($status == 200 ? 'true' : 'false')
+				  . ', "größe": "größe", "日本": "日本", "weiß": "weiß"'
 				  . ', "message": "größe 日本 ☃"}');
 			return;
 		}
@@ -331,6 +332,18 @@ SQL
 			  $wire->requests),
 		1,
 		'… the id goes out in UTF-8');
+
+	# A provider that is described in the database's characters.
+	is( sql($database, <<SQL), "requested|$word", '… words of a descriptor');
+CREATE SERVER worded FOREIGN DATA WRAPPER browser_session OPTIONS (
+	provider 'custom', base_url '@{[ $wire->url('status200') ]}', auth 'none',
+	end_method 'POST', end_path '/v1/sessions/{id}/end',
+	end_body '{"$word": "$word"}', success_field '$word',
+	status_field '$word', live_status '$word');
+SELECT outcome, provider_status FROM $schema.bsession_end('worded', 'worded');
+SQL
+	is( [ grep { $_->{target} =~ /worded/ } $wire->requests ]->[-1]{body},
+		qq({"$word": "$word"}), '… go out in UTF-8');
 
 	# What is described while an error is cleaned up.
 	$node->psql($database, <<SQL);
