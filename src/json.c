@@ -258,55 +258,20 @@ print_node(const json_t *node)
 	return buf.data;
 }
 
-static json_t *redacted(json_t *node, const BsSecrets *secrets);
-
-static json_t *
-redacted_object(json_t *object, const BsSecrets *secrets)
-{
-	json_t	   *copy = made(json_pack("{}"));
-	const char *name;
-	json_t	   *value;
-
-	json_object_foreach(object, name, value)
-	{
-		char	   *clean = bs_redact(secrets, name);
-
-		if (json_object_set_new(copy, clean, redacted(value, secrets)) != 0)
-			made(NULL);
-		pfree(clean);
-	}
-	return copy;
-}
-
-static json_t *
-redacted_array(json_t *array, const BsSecrets *secrets)
-{
-	json_t	   *copy = made(json_pack("[]"));
-
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (json_array_append_new(copy, redacted(json_array_get(array, i),
-												 secrets)) != 0)
-			made(NULL);
-	return copy;
-}
-
 /*
- * Returns a copy of "node" without the secrets.  A number that was one has
- * become a string.  Throws if there is no memory; what has been copied by then
- * is lost.
+ * Returns what stands for "node" without the secrets: of an object or an array
+ * an empty one, for fill_redacted().  A number that was a secret has become a
+ * string.
  */
 static json_t *
-redacted(json_t *node, const BsSecrets *secrets)
+begin_redacted(json_t *node, const BsSecrets *secrets)
 {
 	json_t	   *copy;
 	char	   *plain;
 	char	   *clean;
 
-	if (json_is_object(node))
-		return redacted_object(node, secrets);
-	if (json_is_array(node))
-		return redacted_array(node, secrets);
-
+	if (json_is_object(node) || json_is_array(node))
+		return made(json_pack(json_is_object(node) ? "{}" : "[]"));
 	plain = json_is_string(node) ? pstrdup(json_string_value(node)) :
 		print_node(node);
 	clean = bs_redact(secrets, plain);
@@ -315,6 +280,38 @@ redacted(json_t *node, const BsSecrets *secrets)
 	pfree(plain);
 	pfree(clean);
 	return copy;
+}
+
+/*
+ * Copies what is in "node", if it can hold anything, without the secrets.
+ * Each copy is put into its place before it is filled: what throws on the way
+ * leaves nothing behind that the document does not own.
+ */
+static void
+fill_redacted(json_t *copy, json_t *node, const BsSecrets *secrets)
+{
+	const char *name;
+	json_t	   *value;
+	json_t	   *part;
+
+	json_object_foreach(node, name, value)
+	{
+		char	   *clean = bs_redact(secrets, name);
+
+		part = begin_redacted(value, secrets);
+		if (json_object_set_new(copy, clean, part) != 0)
+			made(NULL);
+		pfree(clean);
+		fill_redacted(part, value, secrets);
+	}
+	for (size_t i = 0; i < json_array_size(node); i++)
+	{
+		value = json_array_get(node, i);
+		part = begin_redacted(value, secrets);
+		if (json_array_append_new(copy, part) != 0)
+			made(NULL);
+		fill_redacted(part, value, secrets);
+	}
 }
 
 /*
@@ -361,7 +358,8 @@ bs_json_print(const BsJson *json, const BsSecrets *secrets)
 	if (!holds_secret(json->root, secrets))
 		return print_node(json->root);
 	copy = new_document();
-	copy->root = redacted(json->root, secrets);
+	copy->root = begin_redacted(json->root, secrets);
+	fill_redacted(copy->root, json->root, secrets);
 	text = print_node(copy->root);
 	bs_json_free(copy);
 	return text;

@@ -25,6 +25,9 @@
 #include "escape.h"
 #include "lib/stringinfo.h"
 #include "redact.h"
+#ifndef FRONTEND
+#include "miscadmin.h"
+#endif
 
 #define REDACTED "[redacted]"
 
@@ -251,6 +254,10 @@ hide_secrets(const BsSecrets *secrets, Layer *layer, int layers)
 {
 	Finding		finding = hide_forms(secrets, layer);
 
+#ifndef FRONTEND
+	/* With an answer of many MB a layer takes seconds. */
+	CHECK_FOR_INTERRUPTS();
+#endif
 	for (int kind = 0; kind < BS_NESCAPES && finding != EVERYTHING; kind++)
 	{
 		Layer		below;
@@ -311,6 +318,10 @@ bs_redact_finds(const BsSecrets *secrets, const char *text)
 	Layer		layer;
 	Finding		finding;
 
+#ifndef FRONTEND
+	/* An answer can have millions of values. */
+	CHECK_FOR_INTERRUPTS();
+#endif
 	if (is_too_short(secrets, text))
 		return false;
 	finding = look_into(secrets, text, &layer);
