@@ -340,8 +340,10 @@ hand_over_from(int first)
 {
 	uint64		end = bs_spool_end(&attempts);
 	uint64		at = run[first].at;
-	BsPatience	patience = {0};
 	int			left = 0;
+
+	/* One for all: a worker that did not get on is not waited for again. */
+	static BsPatience patience = {0};
 
 	for (int i = first; i < nruns; i++)
 		left += run[i].n;

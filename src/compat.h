@@ -41,6 +41,13 @@
 #define bs_new_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* A worker's transaction is as long as it has to be. */
+#if PG_VERSION_NUM >= 170000
+#define BS_NO_TRANSACTION_TIMEOUT	{"transaction_timeout", "0"},
+#else
+#define BS_NO_TRANSACTION_TIMEOUT
+#endif
+
 #if PG_VERSION_NUM >= 160000
 #define bs_server_aclcheck(server, role) \
 	object_aclcheck(ForeignServerRelationId, (server), (role), ACL_USAGE)

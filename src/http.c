@@ -191,6 +191,19 @@ add_to_multi(HttpTransfer *transfer)
 }
 
 /*
+ * Takes a transfer out of libcurl's hands.
+ */
+static void
+remove_from_multi(HttpTransfer *transfer)
+{
+	sigset_t	saved;
+
+	bs_http_block_signals(&saved);
+	curl_multi_remove_handle(http.multi, transfer->easy);
+	bs_http_restore_signals(&saved);
+}
+
+/*
  * Takes note if libcurl was refused memory, with whatever it was doing.
  */
 static void
@@ -240,12 +253,8 @@ bs_http_start(const HttpRequest *request, void *tag)
 static void
 finish(HttpTransfer *transfer, CURLcode code)
 {
-	sigset_t	saved;
-
 	bs_http_transfer_conclude(transfer, code);
-	bs_http_block_signals(&saved);
-	curl_multi_remove_handle(http.multi, transfer->easy);
-	bs_http_restore_signals(&saved);
+	remove_from_multi(transfer);
 	dlist_delete(&transfer->node);
 	http.nactive--;
 	dlist_push_tail(&http.finished, &transfer->node);
@@ -275,7 +284,7 @@ collect_finished(void)
 		transfer = (HttpTransfer *) private;
 		if (bs_http_transfer_renew(transfer, code))
 		{
-			curl_multi_remove_handle(http.multi, transfer->easy);
+			remove_from_multi(transfer);
 			if (add_to_multi(transfer) != CURLM_OK)
 				transfer->spoiled = http.spoiled = true;
 			continue;

@@ -113,7 +113,8 @@ read_databases(void)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old;
 
-		if (!database->datallowconn)
+		/* The latter is what a DROP DATABASE that was broken off leaves. */
+		if (!database->datallowconn || database->datconnlimit == -2)
 			continue;
 		old = MemoryContextSwitchTo(TopMemoryContext);
 		databases = lappend_oid(databases, database->oid);

@@ -7,7 +7,9 @@
  * wrong "bad_reply" is a row that somebody looks at.  Hence a 404 counts only
  * if it speaks of the session and not of the path, an HTML page never counts,
  * and a status word that is not in the provider's document proves nothing
- * where that document lists the words.
+ * where that document lists the words (status_required).  Where it lists none,
+ * as Anchor's, the 2xx itself is the provider's word that the session is over,
+ * unless it shows a word for a live one.
  *
  * Needs no server: it is built into the fuzz targets as well.
  */

@@ -113,6 +113,7 @@ typedef struct BsClaimTerms
 	int			patience;		/* after so many locked rows it gives up */
 	/* Does this process have the claim of that session already?  Or NULL. */
 	bool		(*is_held) (const char *provider, const char *session_id);
+	bool		holds_any;		/* it has the claim of some session */
 	int			passed;			/* out: rows that were passed over */
 	bool		gave_up;		/* out: there were that many, */
 	TimestampTz last_passed;	/* and the last one was due then */

@@ -35,7 +35,7 @@ static BsStatement claim = {
 	.sql = "WITH due AS MATERIALIZED ("
 	" SELECT ctid AS tid, claimed_by, next_attempt_at FROM @.bsession_tracked"
 	" WHERE provider = $1 AND tracked_by = $2 AND next_attempt_at <= $3"
-	" AND next_attempt_at >= $9"
+	" AND next_attempt_at >= $9 AND (NOT $10 OR claimed_by IS DISTINCT FROM $5)"
 	" AND (SELECT count(*) > 0 AND bool_and(system_identifier = $7"
 	"  AND database = $8) FROM @.bsession_home)"
 	" ORDER BY next_attempt_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)"
@@ -45,9 +45,9 @@ static BsStatement claim = {
 	" RETURNING t.provider, t.tracked_by, t.session_id, t.reason,"
 	" t.attempts, t.outcome = 'requested', due.claimed_by IS NOT NULL,"
 	" due.next_attempt_at",
-	.narguments = 9,
+	.narguments = 10,
 	.type = {TEXTOID, NAMEOID, TIMESTAMPTZOID, INT4OID, INT4OID,
-		TIMESTAMPTZOID, INT8OID, OIDOID, TIMESTAMPTZOID}
+		TIMESTAMPTZOID, INT8OID, OIDOID, TIMESTAMPTZOID, BOOLOID}
 };
 
 /* Says of which rows it could not, because somebody has them locked. */
@@ -120,7 +120,7 @@ fetch_claims(BsScope *scope, int n)
 static BsClaim *
 claim_by_statement(const BsLaneDue *lane, const BsClaimTerms *terms, int *n)
 {
-	Datum		arguments[9];
+	Datum		arguments[10];
 	BsScope		scope;
 	BsClaim    *claims;
 
@@ -134,6 +134,8 @@ claim_by_statement(const BsLaneDue *lane, const BsClaimTerms *terms, int *n)
 	arguments[6] = Int64GetDatum((int64) GetSystemIdentifier());
 	arguments[7] = ObjectIdGetDatum(MyDatabaseId);
 	arguments[8] = TimestampTzGetDatum(lane->due);
+	/* While there are claims of ours, a lapsed one may be among them. */
+	arguments[9] = BoolGetDatum(terms->holds_any);
 	*n = (int) bs_statement_run(&scope, &claim, arguments, NULL);
 	claims = fetch_claims(&scope, *n);
 	bs_statement_end(&scope);

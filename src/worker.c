@@ -100,6 +100,7 @@ set_own_settings(void)
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
 		{"statement_timeout", "0"},
+		BS_NO_TRANSACTION_TIMEOUT
 		{"idle_in_transaction_session_timeout", "0"},
 		{"lock_timeout", "1s"},
 		{"jit", "off"},
@@ -285,6 +286,8 @@ go_round(WorkerOutlook *outlook)
 	stepping = true;
 	verdict = bs_step_run(outlook->look, outlook);
 	stepping = false;
+	/* What came too late for the step is not for the exchanges. */
+	QueryCancelPending = false;
 	show(outlook);
 	return verdict;
 }

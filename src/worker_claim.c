@@ -223,8 +223,10 @@ claim_some(PlannedLane *planned, BsAccount *account, const char *why,
 		.most = most,
 		.lease = lease_from(claimed_at, account),
 		.patience = PATIENCE,
-		.is_held = bs_job_is_held
+		.is_held = bs_job_is_held,
+		.holds_any = bs_jobs_hold_any()
 	};
+	int64		began = bs_clock_now();
 	BsClaim    *claims;
 	int			n;
 
@@ -233,6 +235,10 @@ claim_some(PlannedLane *planned, BsAccount *account, const char *why,
 	take_claims(claims, n, lane, account, why);
 	replan(planned, claims, n, &terms);
 	pass_over(lane, &from, &terms);
+	/* A statement passes over any number of locked rows, and counts none. */
+	if (n == 0)
+		lane->blocked_until = Max(lane->blocked_until, bs_clock_now() +
+								  LOOK_SHARE * (bs_clock_now() - began));
 	lane->full = n == most;
 	lane->misses = n == 0 ? lane->misses + 1 : 0;
 }

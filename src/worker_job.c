@@ -121,6 +121,15 @@ bs_job_is_held(const char *provider, const char *session_id)
 }
 
 /*
+ * Has this process the claim of any session?
+ */
+bool
+bs_jobs_hold_any(void)
+{
+	return hash_get_num_entries(held) > 0;
+}
+
+/*
  * Returns how many jobs are claimed or under way of which anything can be
  * sent.
  */
@@ -175,10 +184,11 @@ bs_job_create(const BsClaim *claim, WorkerLane *lane, BsAccount *account)
 	job->claim.role = pstrdup(claim->role);
 	job->claim.session_id = pstrdup(claim->session_id);
 	job->claim.reason = pstrdup(claim->reason);
-	hold(job);
 	job->lane = lane;
 	/* The attempts that can come: one that was lost, and this one. */
 	job->attempt = palloc(sizeof(BsAttempt) * 2);
+	/* The last that can fail: what is held is never claimed again. */
+	hold(job);
 	if (account != NULL)
 	{
 		bs_account_pin(account);
@@ -339,9 +349,9 @@ bs_job_set_aside(WorkerJob *job)
 	copy->nattempts = 0;
 	copy->attempt = NULL;
 	copy->aside = true;
-	copy->lane->unrecorded++;
 	MemoryContextSwitchTo(old);
 	hold(copy);
+	copy->lane->unrecorded++;
 	bs_job_free(job);
 	return copy;
 }

@@ -162,12 +162,11 @@ foreach my $fault (@faults)
 	cmp_ok($row->{memory_after} - $row->{memory_before},
 		'<=', 65536, '… no memory context');
 
-	# The allocator keeps some of what it once had, and AddressSanitizer's
-	# all that was freed of late.
+	# The allocator keeps some of what it once had.
 	cmp_ok(
 		$row->{rss_after} - $row->{rss_before},
 		'<',
-		($ENV{BROWSER_SESSION_ASAN} ? 65536 : 4096) + 2 * $cancels,
+		4096 + BrowserSession::Node::memory_allowance() + 2 * $cancels,
 		'… no other memory');
 	note sprintf
 	  '%s: %d cancels: descriptors %d -> %d, contexts %d -> %d bytes, '

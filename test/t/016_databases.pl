@@ -27,7 +27,7 @@ my $slow = $sim->url('stagehand', delay => 600_000);
 my $fast = $sim->url('stagehand', delay => 20);
 my $node = BrowserSession::Node->start_new('main', conf => <<END);
 shared_preload_libraries = 'browser_session'
-max_worker_processes = 20
+max_worker_processes = 30
 END
 my $count = 0;
 
@@ -493,6 +493,22 @@ END
 		sub { worker($_, undef, $few) foreach 'one', 'two'; });
 	no_failure($few);
 	$few->stop;
+}
+
+# ----- what was left of a database -------------------------------------------
+
+# A DROP DATABASE that was broken off leaves one that nobody can connect to.
+{
+	$node->safe_psql('postgres', "CREATE DATABASE $_") foreach 'broken', 'whole';
+	$node->safe_psql('whole', 'CREATE EXTENSION browser_session');
+	$node->safe_psql('postgres',
+		"UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'broken'");
+	$node->restart;
+	worker('whole');
+	unlike(slurp_file($node->logfile),
+		qr/FATAL:  cannot connect to invalid database/,
+		'no process is started for what was left of a database');
+	$node->safe_psql('postgres', 'DROP DATABASE broken');
 }
 
 # ----- not preloaded --------------------------------------------------------

@@ -33,8 +33,7 @@ my $sim = BrowserSession::Sim->new;
 my $node = BrowserSession::Worker->start_new('main',
 	conf => "max_wal_size = '4GB'\ncheckpoint_timeout = '1h'\njit = off\n");
 
-# AddressSanitizer keeps all that was freed of late, in kB.
-my $kept = $ENV{BROWSER_SESSION_ASAN} ? 65536 : 0;
+my $kept = BrowserSession::Node::memory_allowance();
 
 # Nothing is to be late here, whatever else the machine does.
 my %patient = (timeout => 300_000);

@@ -134,6 +134,10 @@ sub set
 	  sort keys %setting;
 }
 
+# By how many kB more a server's memory can grow in this mode of the tests:
+# AddressSanitizer keeps what was freed of late.
+sub memory_allowance { return $ENV{BROWSER_SESSION_ASAN} ? 65536 : 0; }
+
 # Starts psql on a script without waiting for it; finish() returns its output,
 # errors, and the seconds it took.  All through files, so that nothing has to
 # be pumped meanwhile.
