@@ -440,8 +440,13 @@ sub too_much
 		status => 100,
 		%header);
 
-	$self->replies($body, 'long_body', 200, $pad . 'x' x 300_000 . '"}',
-		undef, %body);
+	my $long = $pad . 'x' x 300_000 . '"}';
+	$self->replies($body, 'long_body', 200, $long, undef, %body);
+	$self->says($body, 'long_chunks',
+		HEAD
+		  . "Transfer-Encoding: chunked\r\n\r\n"
+		  . sprintf("%x\r\n%s\r\n0\r\n\r\n", length $long, $long),
+		%body);
 	$self->add(
 		$body,
 		'length_huge',
