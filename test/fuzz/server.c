@@ -14,6 +14,7 @@
 
 #include "access/reloptions.h"
 #include "commands/defrem.h"
+#include "encoding.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
@@ -248,6 +249,15 @@ parse_int(const char *value, int *result, int flags, const char **hintmsg)
 		return false;
 	*result = (int) number;
 	return true;
+}
+
+/*
+ * The database's encoding is UTF-8.
+ */
+char *
+bs_encoding_to_utf8(const char *text)
+{
+	return pstrdup(text);
 }
 
 bool
