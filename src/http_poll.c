@@ -155,8 +155,28 @@ spoil(curl_socket_t fd)
 }
 
 /*
- * Watches a socket as libcurl asks.  That of a connection is left in the set
- * when it is not wanted any more, for it will mostly be used again soon.
+ * Is told that libcurl has done with a socket for now.  That of a connection is
+ * left in the set, for it will mostly be used again soon, but not for writing:
+ * only what is heard of it matters then.
+ */
+static void
+leave_at_rest(curl_socket_t fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+	Watched    *watched = &poller.socket[fd];
+
+	watched->wanted = false;
+	if (watched->known && (watched->events & EPOLLOUT) == 0)
+		return;
+	if (watched->known &&
+		epoll_ctl(poller.epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+		watched->events = event.events;
+	else
+		unwatch(fd);
+}
+
+/*
+ * Watches a socket as libcurl asks.
  */
 static int
 watch_socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
@@ -174,13 +194,12 @@ watch_socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
 		poller.unwatched = ENOMEM;
 		return -1;
 	}
-	watched->wanted = what != CURL_POLL_REMOVE;
-	if (!watched->wanted)
+	if (what == CURL_POLL_REMOVE)
 	{
-		if (!watched->known)
-			unwatch(fd);
+		leave_at_rest(fd);
 		return 0;
 	}
+	watched->wanted = true;
 	if (what & CURL_POLL_IN)
 		event.events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
