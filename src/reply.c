@@ -257,7 +257,7 @@ judge_refusal(const BsService *service, BsQuestion question,
 		return;
 	}
 	judge_status(service, answer, judgement);
-	if (question == BS_Q_END &&
+	if (question == BS_Q_END && !bs_outcome_done(judgement->outcome) &&
 		bs_list_has_number(service->field[BS_AMBIGUOUS_STATUS], status))
 		judgement->next = BS_NEXT_SETTLE;
 	else if (status == 408 || status == 429 || status >= 500)
