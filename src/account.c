@@ -175,22 +175,6 @@ get_pace(Oid server)
 }
 
 /*
- * Returns a field in UTF-8, as answers are.
- */
-static const char *
-field_to_utf8(BsField field, const char *value)
-{
-	const char *utf8 = bs_encoding_to_utf8(value);
-
-	if (utf8 == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
-				 errmsg("option \"%s\" cannot be converted to UTF-8",
-						bs_field_name(field))));
-	return utf8;
-}
-
-/*
  * Sets what the server's options and the provider's descriptor say.
  */
 static void
@@ -215,8 +199,8 @@ load_service(BsAccount *account, const ForeignServer *server)
 				 errhint("ALTER SERVER %s OPTIONS (ADD provider '...');",
 						 quote_identifier(server->servername))));
 	for (int i = 0; i < BS_NFIELDS; i++)
-		service->field[i] = options.field[i] != NULL ?
-			field_to_utf8(i, options.field[i]) : provider->field[i];
+		service->field[i] = options.field[i] != NULL ? options.field[i] :
+			provider->field[i];
 	why = bs_field_check_all(service->field);
 	if (why != NULL)
 		ereport(ERROR,

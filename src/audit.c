@@ -446,10 +446,31 @@ keep_abandoned(const BsExchange *exchange)
 		result.http_status = 0;
 		result.elapsed = -1;
 		result.response = NULL;
-		result.error = "the call was broken off before the provider answered";
+		result.error = "the call was broken off before the provider's "
+			"answer was read";
 		bs_stats_count(mandate->server, BS_UNKNOWN,
 					   put_abandoned(mandate, exchange, &result, n + 1), -1);
 	}
+}
+
+/*
+ * Logs what is known of all exchanges, and breaks them off even if that fails.
+ */
+static pg_noinline void
+log_abandoned(void)
+{
+	logging = true;
+	PG_TRY();
+	{
+		bs_exchange_visit(keep_abandoned);
+	}
+	PG_CATCH();
+	{
+		bs_exchange_abort();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	bs_exchange_abort();
 }
 
 /*
@@ -468,9 +489,7 @@ bs_audit_abandon(void)
 	}
 	PG_CATCH();
 	{
-		logging = true;
-		bs_exchange_visit(keep_abandoned);
-		bs_exchange_abort();
+		log_abandoned();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -271,7 +271,8 @@ read_server_option(DefElem *option, BsServerOptions *server)
 
 /*
  * Fills *server from a server's options.  Raises an error for any that is
- * wrong.  Strings are those of the list.
+ * wrong.  Strings are those of the list, but for a descriptor's, which are in
+ * UTF-8, as answers are, in the current memory context.
  */
 void
 bs_options_read_server(List *options, BsServerOptions *server)
@@ -296,7 +297,7 @@ bs_options_read_server(List *options, BsServerOptions *server)
 
 			if (why != NULL)
 				refuse_value(option->defname, value, why);
-			server->field[field] = value;
+			server->field[field] = utf8;
 		}
 		else
 			read_server_option(option, server);

@@ -113,7 +113,8 @@ typedef struct BsClaimTerms
 	int			patience;		/* after so many locked rows it gives up */
 	/* Does this process have the claim of that session already?  Or NULL. */
 	bool		(*is_held) (const char *provider, const char *session_id);
-	bool		holds_any;		/* it has the claim of some session */
+	/* Those of a server whose claims it has, and their number.  Or NULL. */
+	const char **(*list_held) (const char *provider, int *n);
 	int			passed;			/* out: rows that were passed over */
 	bool		gave_up;		/* out: there were that many, */
 	TimestampTz last_passed;	/* and the last one was due then */
@@ -126,7 +127,8 @@ extern BsClaim *bs_tracking_claim(const BsLaneDue *lane, BsClaimTerms *terms,
 extern void bs_tracking_record(BsSettlement *settlements, int n);
 extern void bs_tracking_void_claims(int64 longest_pause);
 extern void bs_tracking_shift_pauses(int64 shift);
-extern int	bs_tracking_forget_old(TimestampTz before, int most);
+extern int	bs_tracking_forget_attempts(TimestampTz before, int most);
+extern int	bs_tracking_forget_sessions(TimestampTz before, int most);
 extern int64 bs_tracking_due_now(void);
 
 /* ----- whose sessions they are (tracking_home.c) ----- */

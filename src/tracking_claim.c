@@ -35,7 +35,8 @@ static BsStatement claim = {
 	.sql = "WITH due AS MATERIALIZED ("
 	" SELECT ctid AS tid, claimed_by, next_attempt_at FROM @.bsession_tracked"
 	" WHERE provider = $1 AND tracked_by = $2 AND next_attempt_at <= $3"
-	" AND next_attempt_at >= $9 AND (NOT $10 OR claimed_by IS DISTINCT FROM $5)"
+	" AND next_attempt_at >= $9 AND (claimed_by IS DISTINCT FROM $5"
+	"  OR session_id <> ALL ($10))"
 	" AND (SELECT count(*) > 0 AND bool_and(system_identifier = $7"
 	"  AND database = $8) FROM @.bsession_home)"
 	" ORDER BY next_attempt_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)"
@@ -47,7 +48,7 @@ static BsStatement claim = {
 	" due.next_attempt_at",
 	.narguments = 10,
 	.type = {TEXTOID, NAMEOID, TIMESTAMPTZOID, INT4OID, INT4OID,
-		TIMESTAMPTZOID, INT8OID, OIDOID, TIMESTAMPTZOID, BOOLOID}
+		TIMESTAMPTZOID, INT8OID, OIDOID, TIMESTAMPTZOID, TEXTARRAYOID}
 };
 
 /* Says of which rows it could not, because somebody has them locked. */
@@ -121,6 +122,8 @@ static BsClaim *
 claim_by_statement(const BsLaneDue *lane, const BsClaimTerms *terms, int *n)
 {
 	Datum		arguments[10];
+	const char **held = NULL;
+	int			nheld = 0;
 	BsScope		scope;
 	BsClaim    *claims;
 
@@ -134,8 +137,10 @@ claim_by_statement(const BsLaneDue *lane, const BsClaimTerms *terms, int *n)
 	arguments[6] = Int64GetDatum((int64) GetSystemIdentifier());
 	arguments[7] = ObjectIdGetDatum(MyDatabaseId);
 	arguments[8] = TimestampTzGetDatum(lane->due);
-	/* While there are claims of ours, a lapsed one may be among them. */
-	arguments[9] = BoolGetDatum(terms->holds_any);
+	/* What bears our number and is none of these is of an earlier process. */
+	if (terms->list_held != NULL)
+		held = terms->list_held(lane->provider, &nheld);
+	arguments[9] = bs_text_array(held, nheld);
 	*n = (int) bs_statement_run(&scope, &claim, arguments, NULL);
 	claims = fetch_claims(&scope, *n);
 	bs_statement_end(&scope);

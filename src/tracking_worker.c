@@ -191,26 +191,50 @@ bs_tracking_shift_pauses(int64 shift)
 }
 
 /*
- * Deletes attempts and ended sessions from before a time, at most so many of
- * each.  Returns the larger number.
+ * Deletes from a table what is from before a time, at most so many rows.
+ * Returns their number.
  */
-int
-bs_tracking_forget_old(TimestampTz before, int most)
+static int
+forget(BsScope *scope, Oid table, BsStatement *statement, TimestampTz before,
+	   int most)
 {
 	Datum		arguments[2];
-	BsScope		scope;
-	uint64		attempts;
-	uint64		sessions;
 
-	bs_statement_begin(&scope);
-	bs_statement_guard_deletion(scope.extension.audit);
-	bs_statement_guard_deletion(scope.extension.tracked);
+	bs_statement_guard_deletion(table);
 	arguments[0] = TimestampTzGetDatum(before);
 	arguments[1] = Int32GetDatum(most);
-	attempts = bs_statement_run(&scope, &forget_attempts, arguments, NULL);
-	sessions = bs_statement_run(&scope, &forget_sessions, arguments, NULL);
+	return (int) bs_statement_run(scope, statement, arguments, NULL);
+}
+
+/*
+ * Deletes attempts from before a time, at most so many.  Returns their number.
+ */
+int
+bs_tracking_forget_attempts(TimestampTz before, int most)
+{
+	BsScope		scope;
+	int			n;
+
+	bs_statement_begin(&scope);
+	n = forget(&scope, scope.extension.audit, &forget_attempts, before, most);
 	bs_statement_end(&scope);
-	return (int) Max(attempts, sessions);
+	return n;
+}
+
+/*
+ * The same of ended sessions.
+ */
+int
+bs_tracking_forget_sessions(TimestampTz before, int most)
+{
+	BsScope		scope;
+	int			n;
+
+	bs_statement_begin(&scope);
+	n = forget(&scope, scope.extension.tracked, &forget_sessions, before,
+			   most);
+	bs_statement_end(&scope);
+	return n;
 }
 
 /*

@@ -50,6 +50,7 @@
 static volatile sig_atomic_t stop_requested = false;
 static volatile sig_atomic_t connected = false;
 static volatile sig_atomic_t stepping = false;	/* a step is being made */
+static volatile sig_atomic_t carrying = false;	/* exchanges are carried on */
 
 static uint32 wait_event;
 static char database_name[NAMEDATALEN]; /* when the worker started */
@@ -70,7 +71,8 @@ handle_cancel(SIGNAL_ARGS)
 }
 
 /*
- * Asks the worker to go.  A step that waits for something is broken off.
+ * Asks the worker to go.  A step that waits for something is broken off, and so
+ * are exchanges, of which a large answer can take long to be read.
  */
 static void
 handle_stop(SIGNAL_ARGS)
@@ -78,6 +80,8 @@ handle_stop(SIGNAL_ARGS)
 	if (!connected)
 		die(postgres_signal_arg);
 	stop_requested = true;
+	if (carrying)
+		InterruptPending = QueryCancelPending = true;
 	handle_cancel(postgres_signal_arg);
 }
 
@@ -264,8 +268,11 @@ go_round(WorkerOutlook *outlook)
 	TimestampTz added;
 	bool		over;
 
-	wait_for_work(outlook);
+	carrying = true;
+	if (!stop_requested)
+		wait_for_work(outlook);
 	over = take_finished();
+	carrying = false;
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -301,8 +308,10 @@ recover(MemoryContext context, WorkerOutlook *outlook)
 	ErrorData  *error;
 	bool		in_step = stepping;
 
-	stepping = false;
+	stepping = carrying = false;
 	HOLD_INTERRUPTS();
+	/* Nor is what came while the error did. */
+	QueryCancelPending = false;
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	if (!stop_requested)
@@ -314,7 +323,8 @@ recover(MemoryContext context, WorkerOutlook *outlook)
 	FlushErrorState();
 	FreeErrorData(error);
 	MemoryContextSwitchTo(context);
-	if (!in_step)
+	/* If it is to stop, bs_step_stop() does that, and says why. */
+	if (!in_step && !stop_requested)
 		bs_step_break_off("the background worker had to start anew");
 	bs_step_fail(outlook);
 	show(outlook);

@@ -44,6 +44,9 @@
 /* After a look there is none for so many times as long. */
 #define LOOK_SHARE		10
 
+/* The same after a claim that found nothing, but not longer, in µs. */
+#define MISS_PAUSE_MAX	(10 * BS_US_PER_S)
+
 /* A plan that old, in µs, is made anew when there is a step in any case. */
 #define MAX_PLAN_AGE	(10 * BS_US_PER_S)
 
@@ -224,7 +227,7 @@ claim_some(PlannedLane *planned, BsAccount *account, const char *why,
 		.lease = lease_from(claimed_at, account),
 		.patience = PATIENCE,
 		.is_held = bs_job_is_held,
-		.holds_any = bs_jobs_hold_any()
+		.list_held = bs_jobs_list_held
 	};
 	int64		began = bs_clock_now();
 	BsClaim    *claims;
@@ -238,7 +241,8 @@ claim_some(PlannedLane *planned, BsAccount *account, const char *why,
 	/* A statement passes over any number of locked rows, and counts none. */
 	if (n == 0)
 		lane->blocked_until = Max(lane->blocked_until, bs_clock_now() +
-								  LOOK_SHARE * (bs_clock_now() - began));
+								  Min(LOOK_SHARE * (bs_clock_now() - began),
+									  MISS_PAUSE_MAX));
 	lane->full = n == most;
 	lane->misses = n == 0 ? lane->misses + 1 : 0;
 }

@@ -121,12 +121,23 @@ bs_job_is_held(const char *provider, const char *session_id)
 }
 
 /*
- * Has this process the claim of any session?
+ * Returns those sessions of a server whose claims this process has, and their
+ * number, in the current memory context.
  */
-bool
-bs_jobs_hold_any(void)
+const char **
+bs_jobs_list_held(const char *provider, int *n)
 {
-	return hash_get_num_entries(held) > 0;
+	const char **ids = palloc(sizeof(char *) *
+							  (hash_get_num_entries(held) + 1));
+	HASH_SEQ_STATUS scan;
+	const HeldEntry *entry;
+
+	*n = 0;
+	hash_seq_init(&scan, held);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		if (strcmp(entry->key.provider, provider) == 0)
+			ids[(*n)++] = entry->key.session_id;
+	return ids;
 }
 
 /*

@@ -34,7 +34,7 @@ extern void bs_job_give_back(WorkerJob *job, const char *error);
 extern void bs_job_note_lost(WorkerJob *job);
 extern WorkerJob *bs_job_set_aside(WorkerJob *job);
 extern bool bs_job_is_held(const char *provider, const char *session_id);
-extern bool bs_jobs_hold_any(void);
+extern const char **bs_jobs_list_held(const char *provider, int *n);
 extern void bs_job_free(WorkerJob *job);
 extern void bs_jobs_rest(void);
 extern int	bs_jobs_in_flight(void);

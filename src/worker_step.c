@@ -57,6 +57,7 @@ static bool took_over = false;	/* what earlier workers had claimed */
 static int64 clock_shift = 0;	/* not yet taken into account, in µs */
 static int64 forget_at = 0;		/* when to look for old rows */
 static int	forget_retention = 0;	/* the setting it was planned with */
+static bool forget_sessions = false;	/* it is their turn, not the audit's */
 static MemoryContext step_context;	/* reset after each step */
 
 /*
@@ -133,7 +134,8 @@ save_lost_attempts(void)
  */
 
 /*
- * Deletes rows that are older than the retention, a batch at a time.
+ * Deletes rows that are older than the retention, a batch at a time, of one
+ * table: what is in the way of one of them does not hold up the other.
  */
 static void
 forget_old(void)
@@ -142,7 +144,9 @@ forget_old(void)
 	int64		retention = browser_session_retention * BS_US_PER_S;
 	int64		pause = Min(Max(retention / 2, FORGET_PAUSE_MIN),
 							FORGET_PAUSE);
+	bool		sessions = forget_sessions;
 	TimestampTz before;
+	int			n;
 
 	if (forget_retention != browser_session_retention)
 		forget_at = now;
@@ -153,8 +157,13 @@ forget_old(void)
 		return;
 	/* If it fails, because of a foreign key, the next step is to go on. */
 	forget_at = now + pause;
+	forget_sessions = !sessions;
 	before = GetCurrentTimestamp() - retention;
-	if (bs_tracking_forget_old(before, FORGET_BATCH) == FORGET_BATCH)
+	n = sessions ? bs_tracking_forget_sessions(before, FORGET_BATCH) :
+		bs_tracking_forget_attempts(before, FORGET_BATCH);
+	if (n == FORGET_BATCH)
+		forget_sessions = sessions;
+	if (n == FORGET_BATCH || !sessions)
 		forget_at = now;
 }
 
@@ -336,6 +345,8 @@ bs_step_fail(WorkerOutlook *outlook)
 	outlook->next = bs_clock_now() +
 		Min(ERROR_PAUSE << Min(failures, 10), ERROR_PAUSE_MAX);
 	failures++;
+	/* Should it be old rows that cannot go, the next step is without them. */
+	forget_at = Max(forget_at, outlook->next + FORGET_PAUSE_MIN);
 	outlook->failed = true;
 	outlook->next_due = DT_NOEND;
 	outlook->look = true;
@@ -377,10 +388,14 @@ bs_step_stop(void)
 	WorkerVerdict verdict;
 	const char *why;
 	Size		saved = 0;
+	BsExchange *exchange;
 
 	bs_roster_close();
-	bs_step_break_off("the background worker was stopped before the provider "
-					  "answered");
+	/* What has its result is not broken off. */
+	while ((exchange = bs_exchange_next()) != NULL)
+		bs_step_take(exchange);
+	bs_step_break_off("the background worker was stopped before the provider's "
+					  "answer was read");
 	if (!begin_transaction(&verdict, &why))
 		return;
 	saved = save_lost_attempts();

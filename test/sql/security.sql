@@ -526,8 +526,18 @@ ALTER TABLE regress_bs_mine.follower DROP CONSTRAINT follow,
 DELETE FROM bsession_tracked WHERE session_id = 'followed-2';
 ALTER TABLE regress_bs_mine.follower DROP CONSTRAINT follow;
 SELECT bsession_untrack('stagehand', 'followed');
-RESET ROLE;
 SELECT count(*) FROM regress_bs_mine.follower;
+-- … and where there is no code there is nothing to refuse
+CREATE TABLE regress_bs_mine.plain (provider text, session_id text,
+	FOREIGN KEY (provider, session_id) REFERENCES regress_bs.bsession_tracked ON DELETE CASCADE);
+SELECT count(*) FROM bsession_track('stagehand', 'followed-3', interval '1 hour');
+INSERT INTO regress_bs_mine.plain VALUES ('stagehand', 'followed-3');
+CREATE RULE late AS ON DELETE TO regress_bs_mine.plain DO ALSO NOTIFY regress_bs;
+SELECT bsession_untrack('stagehand', 'followed-3');
+DROP RULE late ON regress_bs_mine.plain;
+SELECT bsession_untrack('stagehand', 'followed-3');
+SELECT count(*) FROM regress_bs_mine.plain;
+RESET ROLE;
 
 -- Fails: a function that is wrongly called safe ends sessions in a parallel
 -- worker, where nothing of it would be in the audit

@@ -375,7 +375,7 @@ sub is_broken_off
 	is(in_short(@rows), 'unknown 1 R', "$what: one row, unknown");
 	is($rows[0]{http_status}, undef, '… without a status');
 	is($rows[0]{elapsed}, undef, '… nor a time');
-	like($rows[0]{error}, qr/broken off before the provider answered/,
+	like($rows[0]{error}, qr/broken off before the provider's answer was read/,
 		'… which says so');
 	return;
 }
