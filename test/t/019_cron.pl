@@ -243,9 +243,12 @@ SQL
 }
 
 subtest 'over connections' => sub {
-	is( $node->safe_psql('postgres', 'SELECT state FROM bsession_worker'),
-		'disabled by browser_session.enabled',
-		'there is no worker');
+	wait_until(
+		'the worker has nothing to do',
+		sub {
+			$node->safe_psql('postgres', 'SELECT state FROM bsession_worker')
+			  eq 'disabled by browser_session.enabled';
+		});
 	jobs_end_sessions('connections', 'pg_cron');
 };
 
