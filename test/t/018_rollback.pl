@@ -442,11 +442,12 @@ SQL
 		BrowserSession::Provider::options('stagehand', $wire->url('v')),
 		max_in_flight => 2,
 		timeout => 60_000);
-	my ($out, $err) = run_sql(<<'SQL');
-SET statement_timeout = '500ms';
+	my $query = start_hanging('hang-2', <<'SQL');
 SELECT outcome FROM bsession_end_many('few',
 	'{fine-1,fine-2,fine-3,hang-1,hang-2,not-begun}');
 SQL
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($query->{pid})");
+	$node->finish($query);
 	my %rows = map { $_->{session_id} => [] } my @rows = audit('few');
 
 	push @{ $rows{ $_->{session_id} } }, $_ foreach @rows;

@@ -338,19 +338,20 @@ foreach my $fault (
 	}
 }
 
-# A direct call tries once more if it may.
+# A direct call tries once more if it may.  The first descriptor can be one that
+# libcurl does without: newer versions try what the machine can do.
 {
-	$node->simulated($sim, 'retrying', 'anchor', {}, retries => 1);
+	$node->simulated($sim, 'retrying', 'anchor', {}, retries => 2);
 	my ($out) = $node->finish(
 		$node->background(
 			join '',
 			'SELECT '
 			  . BrowserSession::Scarcity::arm_sql('descriptors',
-				pid => 'pg_backend_pid()', times => 1)
+				pid => 'pg_backend_pid()', times => 2)
 			  . ";\n",
 			"SELECT outcome, attempts FROM bsession_end('retrying', 'retry');\n"));
 
-	like($out, qr/^ended\|2$/m, 'no descriptor for a socket: tried again');
+	like($out, qr/^ended\|[23]$/m, 'no descriptor for a socket: tried again');
 	$node->disarm;
 }
 
