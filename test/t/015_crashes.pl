@@ -165,6 +165,19 @@ foreach my $round (1 .. $rounds)
 	$crashed++;
 	$last_crash = time;
 }
+
+# What the slowest provider has left takes so long.
+my $left = wait_until(
+	'the server answers',
+	sub {
+		defined(
+			my $n = ask(
+				"SELECT count(*) FROM bsession_tracked WHERE provider = 's$#delays' AND state <> 'ended'"
+			)) or return;
+		return "$n sessions";
+	});
+my $work = ($left =~ /(\d+)/)[0] * $delays[-1] / 1000 / $in_flight;
+
 wait_until('all sessions are ended', sub { (open_sessions() // -1) == 0; });
 my $seconds = time - $started;
 my $settling = time - $last_crash;
@@ -249,7 +262,7 @@ cmp_ok(
 cmp_ok($unknown, '>', 0, '… and some was');
 
 # A lease is 37 s: three time-outs, the confirmation's, and 5 s.
-cmp_ok($settling, '<', 30, '… and no lease was waited for');
+cmp_ok($settling - $work, '<', 30, '… and no lease was waited for');
 
 my $requests = 0;
 $requests += $_ foreach values %ends;
