@@ -155,9 +155,9 @@ spoil(curl_socket_t fd)
 }
 
 /*
- * Is told that libcurl has done with a socket for now.  That of a connection is
- * left in the set, for it will mostly be used again soon, but not for writing:
- * only what is heard of it matters then.
+ * Is told that libcurl has done with a socket for now.  That of a connection
+ * is left in the set, for it will mostly be used again soon, but not for
+ * writing: only what is heard of it matters then.
  */
 static void
 leave_at_rest(curl_socket_t fd)

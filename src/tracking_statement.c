@@ -169,9 +169,9 @@ bs_statement_guard(Oid table)
 }
 
 /*
- * Is there nothing in a table that would be run after a foreign key has changed
- * it: a trigger but for those of its own foreign keys, a rule?  It is locked,
- * so that none can come in between.
+ * Is there nothing in a table that would be run after a foreign key has
+ * changed it: a trigger but for those of its own foreign keys, a rule?  It is
+ * locked, so that none can come in between.
  */
 static bool
 is_inert(Oid table)
@@ -203,7 +203,8 @@ passes_deletion_on(const Trigger *trigger)
 /*
  * Raises an error if deleting from a table, which is guarded, would run code
  * behind a foreign key.  PostgreSQL changes the other table as its owner, but
- * runs its AFTER triggers, before 18, with the rights of whoever deletes: ours.
+ * runs its AFTER triggers, before 18, with the rights of whoever deletes,
+ * which are ours.
  */
 void
 bs_statement_guard_deletion(Oid table)

@@ -71,8 +71,8 @@ handle_cancel(SIGNAL_ARGS)
 }
 
 /*
- * Asks the worker to go.  A step that waits for something is broken off, and so
- * are exchanges, of which a large answer can take long to be read.
+ * Asks the worker to go.  A step that waits for something is broken off, and
+ * so are exchanges, of which a large answer can take long to be read.
  */
 static void
 handle_stop(SIGNAL_ARGS)

@@ -394,8 +394,8 @@ bs_step_stop(void)
 	/* What has its result is not broken off. */
 	while ((exchange = bs_exchange_next()) != NULL)
 		bs_step_take(exchange);
-	bs_step_break_off("the background worker was stopped before the provider's "
-					  "answer was read");
+	bs_step_break_off("the background worker was stopped before the "
+					  "provider's answer was read");
 	if (!begin_transaction(&verdict, &why))
 		return;
 	saved = save_lost_attempts();

@@ -167,15 +167,10 @@ foreach my $round (1 .. $rounds)
 }
 
 # What the slowest provider has left takes so long.
-my $left = wait_until(
-	'the server answers',
-	sub {
-		defined(
-			my $n = ask(
-				"SELECT count(*) FROM bsession_tracked WHERE provider = 's$#delays' AND state <> 'ended'"
-			)) or return;
-		return "$n sessions";
-	});
+my $left = wait_until('the server answers', sub { ask(<<SQL); });
+SELECT count(*) || ' sessions' FROM bsession_tracked
+ WHERE provider = 's$#delays' AND state <> 'ended'
+SQL
 my $work = ($left =~ /(\d+)/)[0] * $delays[-1] / 1000 / $in_flight;
 
 wait_until('all sessions are ended', sub { (open_sessions() // -1) == 0; });

@@ -384,10 +384,10 @@ SQL
 	is(join(' ', sort keys %as),
 		'tables_owner', '… and then the owner\'s code runs as the owner');
 	sql(<<'SQL');
-ALTER TABLE bsession_audit OWNER TO postgres;
-ALTER TABLE bsession_tracked OWNER TO postgres;
-ALTER TABLE bsession_home OWNER TO postgres;
-ALTER SEQUENCE bsession_audit_id_seq OWNER TO postgres;
+ALTER TABLE bsession_audit OWNER TO CURRENT_USER;
+ALTER TABLE bsession_tracked OWNER TO CURRENT_USER;
+ALTER TABLE bsession_home OWNER TO CURRENT_USER;
+ALTER SEQUENCE bsession_audit_id_seq OWNER TO CURRENT_USER;
 DROP INDEX bsession_audit_who_idx;
 SQL
 }
