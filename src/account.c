@@ -460,6 +460,18 @@ bs_account_read_id(const BsAccount *account, const char *given,
 }
 
 /*
+ * Returns how many exchanges may be under way at a time: only a few until one
+ * is over, after which the host's name is "known".
+ */
+int
+bs_account_limit(const BsAccount *account, bool known)
+{
+	return account->has_name && !known ?
+		Min(account->max_in_flight, BS_FIRST_LOOKUPS) :
+		account->max_in_flight;
+}
+
+/*
  * Pins an account that is pinned already once more.
  */
 void

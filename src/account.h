@@ -49,6 +49,7 @@ extern BsAccount *bs_account_try(const char *server, const char *role,
 extern const char *bs_account_read_id(const BsAccount *account,
 									  const char *given, BsSessionId *id,
 									  char **utf8);
+extern int	bs_account_limit(const BsAccount *account, bool known);
 extern void bs_account_pin(BsAccount *account);
 extern void bs_account_release(BsAccount *account);
 

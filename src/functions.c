@@ -299,10 +299,8 @@ finish_one(ManyCall *call, BsExchange *exchange)
 static void
 end_all(ManyCall *call)
 {
-	int			most = Min(call->account->max_in_flight,
-						   bs_http_capacity());
-	int			limit = call->account->has_name ?
-		Min(most, BS_FIRST_LOOKUPS) : most;
+	int			capacity = bs_http_capacity();
+	int			limit = Min(bs_account_limit(call->account, false), capacity);
 	BsExchange *exchange;
 
 	while (call->next < call->nids || call->in_flight > 0)
@@ -314,7 +312,7 @@ end_all(ManyCall *call)
 		bs_exchange_wait();
 		while ((exchange = bs_exchange_next()) != NULL)
 			finish_one(call, exchange);
-		limit = most;
+		limit = Min(bs_account_limit(call->account, true), capacity);
 	}
 }
 

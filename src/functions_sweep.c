@@ -198,19 +198,6 @@ begin_item(Sweep *sweep, SweepItem *item)
 }
 
 /*
- * Has a lane room for one more?
- */
-static bool
-has_room(const SweepLane *lane)
-{
-	int			limit = lane->account->max_in_flight;
-
-	if (lane->account->has_name && !lane->known)
-		limit = Min(limit, BS_FIRST_LOOKUPS);
-	return lane->in_flight < limit;
-}
-
-/*
  * Begins with as many as the limits allow.
  */
 static void
@@ -225,7 +212,8 @@ begin_items(Sweep *sweep)
 	{
 		SweepItem  *item = &sweep->item[i];
 
-		if (!item->begun && has_room(item->lane))
+		if (!item->begun && item->lane->in_flight <
+			bs_account_limit(item->lane->account, item->lane->known))
 			begin_item(sweep, item);
 	}
 }

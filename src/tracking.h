@@ -127,8 +127,8 @@ extern BsClaim *bs_tracking_claim(const BsLaneDue *lane, BsClaimTerms *terms,
 extern void bs_tracking_record(BsSettlement *settlements, int n);
 extern void bs_tracking_void_claims(int64 longest_pause);
 extern void bs_tracking_shift_pauses(int64 shift);
-extern int	bs_tracking_forget_attempts(TimestampTz before, int most);
-extern int	bs_tracking_forget_sessions(TimestampTz before, int most);
+extern int	bs_tracking_forget_old(bool sessions, TimestampTz before,
+								   int most);
 extern int64 bs_tracking_due_now(void);
 
 /* ----- whose sessions they are (tracking_home.c) ----- */

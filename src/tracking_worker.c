@@ -191,50 +191,25 @@ bs_tracking_shift_pauses(int64 shift)
 }
 
 /*
- * Deletes from a table what is from before a time, at most so many rows.
+ * Deletes ended sessions, or attempts, from before a time, at most so many.
  * Returns their number.
  */
-static int
-forget(BsScope *scope, Oid table, BsStatement *statement, TimestampTz before,
-	   int most)
+int
+bs_tracking_forget_old(bool sessions, TimestampTz before, int most)
 {
 	Datum		arguments[2];
+	BsScope		scope;
+	uint64		n;
 
-	bs_statement_guard_deletion(table);
+	bs_statement_begin(&scope);
+	bs_statement_guard_deletion(sessions ? scope.extension.tracked :
+								scope.extension.audit);
 	arguments[0] = TimestampTzGetDatum(before);
 	arguments[1] = Int32GetDatum(most);
-	return (int) bs_statement_run(scope, statement, arguments, NULL);
-}
-
-/*
- * Deletes attempts from before a time, at most so many.  Returns their number.
- */
-int
-bs_tracking_forget_attempts(TimestampTz before, int most)
-{
-	BsScope		scope;
-	int			n;
-
-	bs_statement_begin(&scope);
-	n = forget(&scope, scope.extension.audit, &forget_attempts, before, most);
+	n = bs_statement_run(&scope, sessions ? &forget_sessions :
+						 &forget_attempts, arguments, NULL);
 	bs_statement_end(&scope);
-	return n;
-}
-
-/*
- * The same of ended sessions.
- */
-int
-bs_tracking_forget_sessions(TimestampTz before, int most)
-{
-	BsScope		scope;
-	int			n;
-
-	bs_statement_begin(&scope);
-	n = forget(&scope, scope.extension.tracked, &forget_sessions, before,
-			   most);
-	bs_statement_end(&scope);
-	return n;
+	return (int) n;
 }
 
 /*

@@ -240,9 +240,13 @@ claim_some(PlannedLane *planned, BsAccount *account, const char *why,
 	pass_over(lane, &from, &terms);
 	/* A statement passes over any number of locked rows, and counts none. */
 	if (n == 0)
-		lane->blocked_until = Max(lane->blocked_until, bs_clock_now() +
-								  Min(LOOK_SHARE * (bs_clock_now() - began),
+	{
+		int64		now = bs_clock_now();
+
+		lane->blocked_until = Max(lane->blocked_until, now +
+								  Min(LOOK_SHARE * (now - began),
 									  MISS_PAUSE_MAX));
+	}
 	lane->full = n == most;
 	lane->misses = n == 0 ? lane->misses + 1 : 0;
 }

@@ -126,15 +126,13 @@ bs_lanes_allowance(WorkerLane *lane, const BsAccount *account,
 				   int in_flight, int64 now, int64 *next)
 {
 	WorkerServer *server = lane->server;
-	int			limit = account->max_in_flight;
+	int			limit = bs_account_limit(account, server->known);
 	int			others = in_flight - server->in_flight;
 
 	*next = bs_lanes_next(lane, now);
 	if (*next > now)
 		return 0;
 	*next = BS_NEVER;
-	if (account->has_name && !server->known)
-		limit = Min(limit, BS_FIRST_LOOKUPS);
 	/* No server has more than half of what the others leave: more may come. */
 	limit = Min(limit, (bs_http_capacity() - others + 1) / 2);
 	limit -= server->in_flight;

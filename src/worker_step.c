@@ -159,8 +159,7 @@ forget_old(void)
 	forget_at = now + pause;
 	forget_sessions = !sessions;
 	before = GetCurrentTimestamp() - retention;
-	n = sessions ? bs_tracking_forget_sessions(before, FORGET_BATCH) :
-		bs_tracking_forget_attempts(before, FORGET_BATCH);
+	n = bs_tracking_forget_old(sessions, before, FORGET_BATCH);
 	if (n == FORGET_BATCH)
 		forget_sessions = sessions;
 	if (n == FORGET_BATCH || !sessions)

@@ -220,12 +220,14 @@ sub distribution
 	  scalar @sorted, map { $sorted[ $_ * $#sorted ] } 0.5, 0.99, 1;
 }
 
-# Holds a lock on the row of a session until release().
+# Holds a lock on the row of a session until release(); "before" is SQL that is
+# run first.
 sub hold
 {
 	my ($self, $server, $id, $before) = @_;
-	my $query = $self->background(($before // '')
-		. "BEGIN;\nSELECT pg_backend_pid() FROM bsession_tracked WHERE "
+	my $query = $self->background(
+			($before // '')
+		  . "BEGIN;\nSELECT pg_backend_pid() FROM bsession_tracked WHERE "
 		  . which($server, $id)
 		  . " FOR UPDATE;\nSELECT pg_sleep(3600);\n");
 
